@@ -1,0 +1,91 @@
+"""What an engine does: give each of several tasks its own fast weights, and differentiate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal, Protocol
+
+from torch import Tensor
+
+from metasearch.models.base import Learner, Nets, Params
+from metasearch.registry import component
+
+Order = Literal[1, 2]
+
+
+@component
+class InnerLoop:
+    """How one task is adapted: the part of a recipe that a bundle takes along."""
+
+    steps: int = 5  # inner steps; in each, every turn of the family's game is played once
+    lr: float = 0.01  # of the per-image mean loss
+    optimizer: Literal["sgd", "adam"] = "sgd"  # Adam's moments start anew with each task
+    clip: float = 10.0  # largest gradient norm of one player in one task; 0 clips nothing
+    play: Literal["alternating", "simultaneous"] = "alternating"
+
+    def __post_init__(self) -> None:
+        if self.steps < 0 or self.lr < 0 or self.clip < 0:
+            raise ValueError("steps, lr and clip must not be negative")
+
+
+@dataclass(frozen=True)
+class TaskGradients:
+    """One gradient per meta-parameter, averaged over the tasks that stayed finite."""
+
+    values: Params
+    finite: Tensor  # bool [tasks]: which tasks were counted
+
+
+class Adapted(Protocol):
+    """Tasks with fast weights. `nets` act on flat batches [tasks * n, ...], tasks outermost."""
+
+    learner: Learner
+    tasks: int
+
+    @property
+    def nets(self) -> Nets:
+        """The nets with each task's own fast weights."""
+        ...
+
+    @property
+    def gradients(self) -> int:
+        """Gradient evaluations so far, counted per task: the currency of budgets."""
+        ...
+
+    def step(self, player: str, loss: Tensor) -> None:
+        """One inner step of `player` on its per-image loss [tasks * n], in every task at once."""
+        ...
+
+    def play(self, losses: Mapping[str, Tensor]) -> None:
+        """One simultaneous step: all gradients at the old values, then all moves."""
+        ...
+
+    def meta_gradient(self, losses: Mapping[str, Tensor], order: Order) -> TaskGradients:
+        """The gradient of each player's loss with respect to that player's meta-parameters.
+
+        `losses` are per image [tasks * n], computed with `nets` after adaptation. Order 1 takes
+        the gradient at the fast weights (FOMAML); order 2 differentiates through the inner steps.
+        """
+        ...
+
+    def displacement(self) -> TaskGradients:
+        """Meta-parameters minus fast weights, averaged over finite tasks (Reptile's gradient)."""
+        ...
+
+    def state(self, task: int) -> Params:
+        """The fast weights of one task, detached."""
+        ...
+
+
+class Engine(Protocol):
+    """Opens learners for several tasks at once."""
+
+    name: str
+
+    def open(self, learner: Learner, tasks: int, inner: InnerLoop, *, order: Order = 1) -> Adapted:
+        """Start every task at the meta-parameters; `order` 2 keeps the graph of the inner steps."""
+        ...
+
+
+EngineName = Annotated[str, "a key of ENGINES"]

@@ -1,0 +1,163 @@
+"""What a generative model is: a game of players on ordinary modules that see flat batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from metasearch.rng import Stream, global_torch_draws_from
+from metasearch.tasks.base import Batch, Shape
+
+Net = Callable[..., Tensor]
+Nets = Mapping[str, Net]
+Noise = Mapping[str, Tensor]
+"""Every random number a loss or a sample needs: name -> [rows, ...], one row per image."""
+Params = dict[str, Tensor]
+"""Parameters by full name, ``"<net>.<parameter>"``."""
+
+
+class GenerativeModel(Protocol):
+    """A family with its settings. Holds no tensor: the weights are in the nets it is handed.
+
+    Nets are called on flat batches ``[tasks * n, ...]``; whoever writes a family never thinks of
+    tasks. A loss or a sample of one row must depend on that row alone (no BatchNorm): rows of
+    different tasks are beside each other.
+    """
+
+    name: str
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The domains a task source must offer."""
+        ...
+
+    @property
+    def players(self) -> Mapping[str, tuple[str, ...]]:
+        """Player -> the nets it owns. Each player descends its own loss in those nets only."""
+        ...
+
+    @property
+    def turns(self) -> tuple[str, ...]:
+        """The players in the order they move within one inner step; one may move twice."""
+        ...
+
+    def build(self, shape: Shape) -> Mapping[str, nn.Module]:
+        """Fresh nets for images of this shape.
+
+        Raises:
+            ConfigError: the shape does not suit the architecture.
+        """
+        ...
+
+    def draw(self, like: Batch, rng: Stream, *, samples: int = 1) -> Noise:
+        """The noise for as many images as `like` has rows; `samples` latents each for a bound."""
+        ...
+
+    def loss(self, player: str, nets: Nets, batch: Batch, noise: Noise) -> Tensor:
+        """The player's loss of each image, [tasks * n], in nats or the units its docstring says."""
+        ...
+
+    def generate(self, nets: Nets, given: Batch, noise: Noise) -> Batch:
+        """Images in [-1, 1], one per row of `noise`; `given` is the support they are drawn for."""
+        ...
+
+
+@runtime_checkable
+class LikelihoodModel(GenerativeModel, Protocol):
+    """A family that can say how probable an image is."""
+
+    def log_likelihood(self, nets: Nets, batch: Batch, noise: Noise) -> Tensor:
+        """log p of each image in nats, or a lower bound that tightens with `samples`; [rows]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A family and its nets, which hold the meta-parameters."""
+
+    family: GenerativeModel
+    shape: Shape
+    nets: Mapping[str, nn.Module]
+
+    @staticmethod
+    def create(family: GenerativeModel, shape: Shape, rng: Stream) -> Learner:
+        """Build and initialise; the weights are a function of `rng`.
+
+        Raises:
+            ConfigError: the shape does not suit the architecture.
+        """
+        with global_torch_draws_from(rng):
+            return Learner(family, shape, dict(family.build(shape)))
+
+    def parameters(self) -> Params:
+        """The meta-parameters themselves (not copies), by full name."""
+        return {
+            f"{net}.{name}": p
+            for net, module in self.nets.items()
+            for name, p in module.named_parameters()
+        }
+
+    def owner(self, parameter: str) -> str:
+        """The player that owns a parameter, by its full name."""
+        net = parameter.split(".", 1)[0]
+        return next(player for player, nets in self.family.players.items() if net in nets)
+
+    def load(self, values: Mapping[str, Tensor]) -> None:
+        """Overwrite the meta-parameters; names must match exactly."""
+        mine = self.parameters()
+        if set(mine) != set(values):
+            odd = sorted(set(mine) ^ set(values))[:3]
+            raise ValueError(f"parameter names do not match, for example {odd}")
+        with torch.no_grad():
+            for name, p in mine.items():
+                p.copy_(values[name])
+
+
+class NoiseSource(Protocol):
+    """Where an algorithm or a score gets its noise; equal purposes give equal noise."""
+
+    def __call__(self, like: Batch, *purpose: str | int, samples: int = 1) -> Noise:
+        """The noise for every row of `like`."""
+        ...
+
+
+def shared_noise(family: GenerativeModel, rng: Stream) -> NoiseSource:
+    """Noise drawn for all rows at once: cheap, for training."""
+
+    def draw(like: Batch, *purpose: str | int, samples: int = 1) -> Noise:
+        return family.draw(like, rng.at(*purpose), samples=samples)
+
+    return draw
+
+
+def noise_per_task(family: GenerativeModel, rng: Stream, tasks: Sequence[str]) -> NoiseSource:
+    """Noise drawn task by task: a task's draws depend on its name, not on its company.
+
+    For judging: every trial, in any order and any chunk, meets the same noise on the same task.
+    """
+
+    def draw(like: Batch, *purpose: str | int, samples: int = 1) -> Noise:
+        n = rows(like) // len(tasks)
+        parts = [
+            family.draw(
+                {d: x[i * n : (i + 1) * n] for d, x in like.items()}, rng.at(task, *purpose), samples=samples
+            )
+            for i, task in enumerate(tasks)
+        ]
+        return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+
+    return draw
+
+
+def rows(batch: Batch) -> int:
+    """How many images a batch has (its domains have equally many)."""
+    return next(iter(batch.values())).shape[0]
+
+
+def repeat_rows(batch: Batch, n: int) -> Batch:
+    """A batch of `n` rows like `batch`, its values unimportant: a template for `draw`."""
+    return {d: x[:1].expand(n, *x.shape[1:]) for d, x in batch.items()}

@@ -1,0 +1,74 @@
+"""A resolved trial: the schema of `trial:` in a search file once nothing is left to draw."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from metasearch.algorithms import ALGORITHMS
+from metasearch.algorithms.base import MetaAlgorithm
+from metasearch.engine import ENGINES
+from metasearch.engine.base import Engine
+from metasearch.errors import ConfigError
+from metasearch.models import MODELS
+from metasearch.models.base import GenerativeModel
+from metasearch.registry import OneOf, component
+from metasearch.scores import SCORES
+from metasearch.scores.base import Score
+from metasearch.selectors import SELECTORS
+from metasearch.selectors.base import Selector
+from metasearch.tasks import SOURCES
+from metasearch.tasks.base import TaskSource
+
+
+@component
+class Budget:
+    """How much a trial may spend; equal for every strategy, algorithm and family."""
+
+    gradients: int = 60_000  # gradient evaluations: one per player, task and inner step
+    reports: int = 8  # evaluations on the `search` tasks, evenly spaced; the last is the score
+    tasks_per_step: int = 8
+
+
+@component
+class Outer:
+    """The outer optimiser: Adam on the meta-gradient."""
+
+    lr: float = 1e-3
+    clip: float = 10.0  # largest norm of the meta-gradient; 0 clips nothing
+    schedule: Literal["constant", "cosine", "linear"] = "cosine"  # over the budget, down to a tenth
+
+
+@component
+class Strategy:
+    """The three selectors together."""
+
+    tasks: Annotated[Selector, OneOf(SELECTORS)]
+    algorithms: Annotated[Selector, OneOf(SELECTORS)]
+    models: Annotated[Selector, OneOf(SELECTORS)]
+    segment: int = 20  # meta-steps for which a picked algorithm and model stay
+
+
+@component
+class Judging:
+    """How a trial is scored on tasks it never saw."""
+
+    tasks: int = 48  # at most so many tasks of a split, chosen once for all trials
+    samples: int = 32  # images generated per task
+
+
+@component
+class TrialConfig:
+    """Everything a trial's score depends on, beside the code and the data."""
+
+    seed: int = 0
+    tasks: Annotated[TaskSource, OneOf(SOURCES)]
+    models: tuple[Annotated[GenerativeModel, OneOf(MODELS)], ...]
+    algorithms: tuple[Annotated[MetaAlgorithm, OneOf(ALGORITHMS)], ...]
+    strategy: Strategy
+    score: Annotated[Score, OneOf(SCORES)]
+    also: tuple[Annotated[Score, OneOf(SCORES)], ...] = ()  # watched beside the score
+    budget: Budget = Budget()
+    outer: Outer = Outer()
+    judging: Judging = Judging()
+    engine: Annotated[Engine, OneOf(ENGINES)]
+    device: str = "auto"
