@@ -101,8 +101,11 @@ class OneOf:
 
         choices = {name: handler.generate_schema(cls) for name, cls in self.table.items()}
         union = core_schema.tagged_union_schema(
-            choices=choices, discriminator=lambda data: _name_of(data), custom_error_type="unknown_name",
-            custom_error_message="{unknown}", custom_error_context={"unknown": "{unknown}"},
+            choices=choices,
+            discriminator=lambda data: _name_of(data),
+            custom_error_type="unknown_name",
+            custom_error_message="{unknown}",
+            custom_error_context={"unknown": "{unknown}"},
         )
         return core_schema.no_info_before_validator_function(self._prepare, union)
 

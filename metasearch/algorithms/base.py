@@ -36,10 +36,14 @@ class MetaAlgorithm(Protocol):
         """False if there is nothing to meta-train (`scratch`)."""
         ...
 
-    def meta_gradient(self, engine: Engine, learner: Learner, episodes: Episodes, noise: NoiseSource) -> MetaGradient:
+    def meta_gradient(
+        self, engine: Engine, learner: Learner, episodes: Episodes, noise: NoiseSource
+    ) -> MetaGradient:
         """One meta-batch's gradient; leaves the learner as it was."""
         ...
 
-    def adapt(self, engine: Engine, learner: Learner, support: Batch, tasks: int, noise: NoiseSource) -> Adapted:
+    def adapt(
+        self, engine: Engine, learner: Learner, support: Batch, tasks: int, noise: NoiseSource
+    ) -> Adapted:
         """Adapt every task to its support images, as at test time."""
         ...

@@ -144,7 +144,9 @@ def noise_per_task(family: GenerativeModel, rng: Stream, tasks: Sequence[str]) -
         n = rows(like) // len(tasks)
         parts = [
             family.draw(
-                {d: x[i * n : (i + 1) * n] for d, x in like.items()}, rng.at(task, *purpose), samples=samples
+                {d: x[i * n : (i + 1) * n] for d, x in like.items()},
+                rng.at(task, *purpose),
+                samples=samples,
             )
             for i, task in enumerate(tasks)
         ]

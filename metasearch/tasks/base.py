@@ -36,7 +36,9 @@ class Episodes:
 
         def pick(batch: Batch) -> Batch:
             index = list(positions)
-            return {d: x.reshape(n, -1, *x.shape[1:])[index].flatten(0, 1) for d, x in batch.items()}
+            return {
+                d: x.reshape(n, -1, *x.shape[1:])[index].flatten(0, 1) for d, x in batch.items()
+            }
 
         names = tuple(self.tasks[i] for i in positions)
         return Episodes(names, pick(self.support), pick(self.query), pick(self.anchor))
@@ -48,7 +50,9 @@ class LeakReport:
 
     same_bytes: int  # images with equal bytes or pixels whose classes are in different splits
     near_classes: int  # pairs of classes in different splits whose mean pictures nearly coincide
-    dropped: tuple[TaskId, ...]  # classes taken out because of it, the side that was seen first kept
+    dropped: tuple[
+        TaskId, ...
+    ]  # classes taken out because of it, the side that was seen first kept
     examples: tuple[str, ...]  # a few of them in words
 
     @property

@@ -71,5 +71,3 @@ class Report:
     def from_data(data: Mapping[str, Any], samples: SampleGrid | None = None) -> Report:
         """The report whose `to_data` this is."""
         return Report(**{**data, "cost": Cost(**data["cost"])}, samples=samples)
-
-
