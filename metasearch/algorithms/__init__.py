@@ -1,1 +1,13 @@
+"""How it is meta-learned: one file per meta-algorithm."""
 
+from metasearch.algorithms.joint import Joint
+from metasearch.algorithms.maml import MAML
+from metasearch.algorithms.reptile import Reptile
+from metasearch.algorithms.scratch import Scratch
+from metasearch.registry import Table
+
+ALGORITHMS = Table(
+    "algorithm",
+    {"scratch": Scratch, "joint": Joint, "reptile": Reptile, "maml": MAML},
+    room="algorithms",
+)

@@ -8,8 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from metasearch.engine.base import Adapted, Engine, InnerLoop, TaskGradients
-from metasearch.models.base import GenerativeModel, Learner, NoiseSource, Params
+from metasearch.engine.base import Adapted, Engine, InnerLoop, Order, TaskGradients
+from metasearch.models.base import Learner, NoiseSource, Params
 from metasearch.tasks.base import Batch, Episodes
 
 
@@ -18,18 +18,26 @@ class MetaGradient:
     """What one meta-step of an algorithm found out."""
 
     values: Params  # gradient of each meta-parameter, averaged over finite tasks
-    finite: Tensor  # bool [tasks]: diverged tasks are counted here and nowhere summed in
-    before: Tensor  # [tasks] mean support loss at the meta-parameters, all players added up
-    after: Tensor  # [tasks] mean query loss after adaptation, all players added up
-    losses: dict[str, float]  # player -> mean query loss over finite tasks
+    finite: Tensor  # bool [tasks]: diverged tasks are counted here and summed in nowhere
+    losses: dict[str, Tensor]  # player -> [tasks] mean loss on the last images it learned from
     gradients: int  # gradient evaluations spent, counted per task
+
+    @staticmethod
+    def of(adapted: Adapted, found: TaskGradients, losses: dict[str, Tensor]) -> MetaGradient:
+        """Put together what an engine found; `losses` are per image [tasks * n]."""
+        by_task = {p: x.detach().reshape(adapted.tasks, -1).mean(1) for p, x in losses.items()}
+        return MetaGradient(found.values, found.finite, by_task, adapted.gradients)
 
 
 class MetaAlgorithm(Protocol):
     """A frozen component; its state between steps is the learner and the outer optimiser."""
 
     name: str
-    inner: InnerLoop
+
+    @property
+    def inner(self) -> InnerLoop:
+        """How a task is adapted, while meta-training and at test time."""
+        ...
 
     @property
     def trains(self) -> bool:
@@ -42,8 +50,58 @@ class MetaAlgorithm(Protocol):
         """One meta-batch's gradient; leaves the learner as it was."""
         ...
 
-    def adapt(
-        self, engine: Engine, learner: Learner, support: Batch, tasks: int, noise: NoiseSource
-    ) -> Adapted:
-        """Adapt every task to its support images, as at test time."""
-        ...
+
+def adapt(
+    engine: Engine,
+    learner: Learner,
+    inner: InnerLoop,
+    support: Batch,
+    tasks: int,
+    noise: NoiseSource,
+    *,
+    order: Order = 1,
+) -> Adapted:
+    """Run the inner loop on each task's support images: the one way a learner is adapted."""
+    adapted = engine.open(learner, tasks, inner, order=order)
+    inner_losses(adapted, inner, support, noise)
+    return adapted
+
+
+def inner_losses(
+    adapted: Adapted, inner: InnerLoop, images: Batch, noise: NoiseSource
+) -> dict[str, Tensor]:
+    """Play the inner steps in place; the last per-image loss of each player [tasks * n]."""
+    family, last = adapted.learner.family, {}
+    for k in range(inner.steps):
+        if inner.play == "simultaneous":
+            last = {
+                player: family.loss(player, adapted.nets, images, noise(images, "inner", k, player))
+                for player in family.players
+            }
+            adapted.play(last)
+            continue
+        for turn, player in enumerate(family.turns):
+            loss = family.loss(player, adapted.nets, images, noise(images, "inner", k, turn))
+            adapted.step(player, loss)
+            last[player] = loss
+    return last
+
+
+def outer_losses(adapted: Adapted, images: Batch, noise: NoiseSource) -> dict[str, Tensor]:
+    """Each player's per-image loss [tasks * n] with the weights as they are now."""
+    family = adapted.learner.family
+    return {
+        player: family.loss(player, adapted.nets, images, noise(images, "outer", player))
+        for player in family.players
+    }
+
+
+def all_images(episodes: Episodes) -> Batch:
+    """Support and query of each task together, [tasks * (shot + query), c, h, w]."""
+    n = len(episodes.tasks)
+    return {
+        domain: torch.cat(
+            [x.reshape(n, -1, *x.shape[1:]) for x in (s, episodes.query[domain])], 1
+        ).flatten(0, 1)
+        for domain, s in episodes.support.items()
+    }

@@ -71,7 +71,7 @@ class LikelihoodModel(GenerativeModel, Protocol):
     """A family that can say how probable an image is."""
 
     def log_likelihood(self, nets: Nets, batch: Batch, noise: Noise) -> Tensor:
-        """log p of each image in nats, or a lower bound that tightens with `samples`; [rows]."""
+        """Return log p of each image in nats, or a bound that tightens with `samples`; [rows]."""
         ...
 
 

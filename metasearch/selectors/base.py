@@ -38,7 +38,7 @@ class Selector(Protocol):
     name: str
 
     def init(self, n_arms: int, groups: np.ndarray | None = None) -> State:
-        """The memory at the start. `groups` [n_arms] gives each arm's group, where there are any."""
+        """The memory at the start; `groups` [n_arms] gives each arm's group, if there are any."""
         ...
 
     def choose(self, state: State, k: int, rng: np.random.Generator) -> tuple[Choice, State]:

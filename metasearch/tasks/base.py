@@ -111,6 +111,7 @@ class TaskSource(Protocol):
     name: str
     shot: int
     query: int
+    anchor: int
 
     def open(self) -> TaskDistribution:
         """Read, split and check.

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from metasearch.algorithms import ALGORITHMS
 from metasearch.algorithms.base import MetaAlgorithm
 from metasearch.engine import ENGINES
 from metasearch.engine.base import Engine
-from metasearch.errors import ConfigError
+from metasearch.engine.loop import Loop
 from metasearch.models import MODELS
 from metasearch.models.base import GenerativeModel
-from metasearch.registry import OneOf, component
+from metasearch.registry import OneOf, component, revive
 from metasearch.scores import SCORES
 from metasearch.scores.base import Score
 from metasearch.selectors import SELECTORS
 from metasearch.selectors.base import Selector
+from metasearch.selectors.random import Random
 from metasearch.tasks import SOURCES
 from metasearch.tasks.base import TaskSource
 
@@ -42,9 +44,9 @@ class Outer:
 class Strategy:
     """The three selectors together."""
 
-    tasks: Annotated[Selector, OneOf(SELECTORS)]
-    algorithms: Annotated[Selector, OneOf(SELECTORS)]
-    models: Annotated[Selector, OneOf(SELECTORS)]
+    tasks: Annotated[Selector, OneOf(SELECTORS)] = Random()
+    algorithms: Annotated[Selector, OneOf(SELECTORS)] = Random(order="iid")
+    models: Annotated[Selector, OneOf(SELECTORS)] = Random(order="iid")
     segment: int = 20  # meta-steps for which a picked algorithm and model stay
 
 
@@ -64,11 +66,21 @@ class TrialConfig:
     tasks: Annotated[TaskSource, OneOf(SOURCES)]
     models: tuple[Annotated[GenerativeModel, OneOf(MODELS)], ...]
     algorithms: tuple[Annotated[MetaAlgorithm, OneOf(ALGORITHMS)], ...]
-    strategy: Strategy
+    strategy: Strategy = Strategy()
     score: Annotated[Score, OneOf(SCORES)]
     also: tuple[Annotated[Score, OneOf(SCORES)], ...] = ()  # watched beside the score
     budget: Budget = Budget()
     outer: Outer = Outer()
     judging: Judging = Judging()
-    engine: Annotated[Engine, OneOf(ENGINES)]
+    engine: Annotated[Engine, OneOf(ENGINES)] = Loop()
     device: str = "auto"
+
+
+def from_data(data: Mapping[str, Any]) -> TrialConfig:
+    """The config whose `to_data` this is, as it stands in a run folder or a bundle.
+
+    Raises:
+        ConfigError: it was changed into something that is no config.
+    """
+    config: TrialConfig = revive(TrialConfig, data, "trial")
+    return config

@@ -1,0 +1,36 @@
+"""Joint training: forget that there are tasks; fine-tune at test time."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from metasearch.algorithms.base import MetaGradient, all_images, outer_losses
+from metasearch.engine.base import Engine, InnerLoop
+from metasearch.models.base import Learner, NoiseSource
+from metasearch.registry import component
+from metasearch.tasks.base import Episodes
+
+
+@component
+class Joint:
+    """Pre-train on all images of all tasks, with the meta-batch as the minibatch.
+
+    The baseline every meta-algorithm must beat: the same images, no inner loop while training,
+    the same inner loop at test time.
+    """
+
+    name: Literal["joint"] = "joint"
+    inner: InnerLoop = InnerLoop()
+
+    @property
+    def trains(self) -> bool:
+        """It trains, though not to be adapted."""
+        return True
+
+    def meta_gradient(
+        self, engine: Engine, learner: Learner, episodes: Episodes, noise: NoiseSource
+    ) -> MetaGradient:
+        """The gradient of each player's mean loss at the meta-parameters themselves."""
+        adapted = engine.open(learner, len(episodes.tasks), self.inner)
+        losses = outer_losses(adapted, all_images(episodes), noise)
+        return MetaGradient.of(adapted, adapted.meta_gradient(losses, 1), losses)

@@ -1,0 +1,37 @@
+"""Reptile: move towards where adaptation ends."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from metasearch.algorithms.base import MetaGradient, all_images, inner_losses
+from metasearch.engine.base import Engine, InnerLoop
+from metasearch.models.base import Learner, NoiseSource
+from metasearch.registry import component
+from metasearch.tasks.base import Episodes
+
+
+@component
+class Reptile:
+    """The meta-gradient is the mean displacement of the inner loop.
+
+    Source: Nichol, Achiam & Schulman, "On First-Order Meta-Learning Algorithms", 2018,
+    algorithm 2. Differs: the displacement is handed to the outer Adam instead of a fixed step
+    (as FIGR does), and each inner step sees all images of the episode, since no query is needed.
+    """
+
+    name: Literal["reptile"] = "reptile"
+    inner: InnerLoop = InnerLoop()
+
+    @property
+    def trains(self) -> bool:
+        """It meta-trains."""
+        return True
+
+    def meta_gradient(
+        self, engine: Engine, learner: Learner, episodes: Episodes, noise: NoiseSource
+    ) -> MetaGradient:
+        """Return theta - mean_i phi_i after the inner steps on support and query together."""
+        adapted = engine.open(learner, len(episodes.tasks), self.inner)
+        losses = inner_losses(adapted, self.inner, all_images(episodes), noise)
+        return MetaGradient.of(adapted, adapted.displacement(), losses)

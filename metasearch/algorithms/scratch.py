@@ -1,0 +1,37 @@
+"""No meta-learning: a fresh network is trained on the few images alone."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from metasearch.algorithms.base import MetaGradient
+from metasearch.engine.base import Engine, InnerLoop, TaskGradients
+from metasearch.models.base import Learner, NoiseSource
+from metasearch.registry import component
+from metasearch.tasks.base import Episodes
+
+
+@component
+class Scratch:
+    """The floor of all recipes: adapt from the random initialisation."""
+
+    name: Literal["scratch"] = "scratch"
+    inner: InnerLoop = InnerLoop()
+
+    @property
+    def trains(self) -> bool:
+        """There is nothing to meta-train."""
+        return False
+
+    def meta_gradient(
+        self, engine: Engine, learner: Learner, episodes: Episodes, noise: NoiseSource
+    ) -> MetaGradient:
+        """Zero: the initialisation stays as it is, and nothing is spent."""
+        del noise
+        tasks = len(episodes.tasks)
+        adapted = engine.open(learner, tasks, self.inner)
+        zero = {name: torch.zeros_like(p) for name, p in learner.parameters().items()}
+        found = TaskGradients(zero, torch.ones(tasks, dtype=torch.bool))
+        return MetaGradient.of(adapted, found, {})

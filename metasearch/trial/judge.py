@@ -1,0 +1,144 @@
+"""Judging on unseen tasks: the same episodes and the same noise for every trial."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metasearch.algorithms.base import adapt
+from metasearch.engine.base import Engine, InnerLoop
+from metasearch.models.base import Learner, noise_per_task
+from metasearch.rng import Stream
+from metasearch.scores.base import Features, Score, Subject
+from metasearch.tasks.base import Batch, Episodes, Split, TaskDistribution, TaskId, TaskSource
+from metasearch.trial.report import SampleGrid
+
+CHUNK = 16  # tasks adapted at once: bounds memory, changes no number
+SHOWN = 6  # tasks in a sample grid
+_JUDGING = Stream(0).at("judging")  # apart from the trial's seed: repeats meet the same episodes
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The episodes of one split that every trial is judged on."""
+
+    episodes: Episodes
+    split: Split
+
+    @staticmethod
+    def gather(
+        source: TaskSource, data: TaskDistribution, split: Split, tasks: int, device: str
+    ) -> Panel:
+        """Pick at most `tasks` of a split, one episode each; a function of the data alone."""
+        names = list(data.tasks(split))
+        order = _JUDGING.at("tasks", split).numpy().permutation(len(names))
+        chosen = sorted(names[i] for i in order[:tasks])
+        episodes = data.episodes(
+            chosen,
+            shot=source.shot,
+            query=source.query,
+            anchor=source.anchor,
+            rng=_JUDGING.at("episodes", split),
+        )
+        return Panel(to_device(episodes, device), split)
+
+    @property
+    def tasks(self) -> tuple[TaskId, ...]:
+        """The judged tasks, in the order of every vector of scores."""
+        return self.episodes.tasks
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Per task, in the panel's order: every score after adaptation, and before it."""
+
+    after: dict[str, np.ndarray]  # score name -> [tasks]
+    before: dict[str, np.ndarray]
+    diverged: int  # tasks whose adaptation gave no finite number
+    grid: SampleGrid | None
+
+
+def judge(
+    learner: Learner,
+    inner: InnerLoop,
+    engine: Engine,
+    panel: Panel,
+    scores: Sequence[Score],
+    features: Features | None,
+    n_samples: int,
+    *,
+    pictures: bool = True,
+) -> Verdicts:
+    """Adapt to each task of the panel and score it; the learner is left as it was."""
+    parts: list[dict[str, Tensor]] = []
+    grid = None
+    for start in range(0, len(panel.tasks), CHUNK):
+        episodes = panel.episodes.select(range(start, min(start + CHUNK, len(panel.tasks))))
+        noise = noise_per_task(learner.family, _JUDGING.at("noise"), episodes.tasks)
+        both = [
+            Subject(
+                adapt(engine, learner, loop, episodes.support, len(episodes.tasks), noise),
+                episodes,
+                noise,
+                features,
+                n_samples,
+            )
+            for loop in (inner, InnerLoop(steps=0))
+        ]
+        with torch.no_grad():
+            for subject in both:
+                parts.append({s.name: s(subject).double().cpu() for s in scores})
+            if pictures and start == 0:
+                grid = _grid(episodes, before=both[1].samples, after=both[0].samples)
+    after, before = (
+        {s.name: torch.cat([part[s.name] for part in parts[k::2]]).numpy() for s in scores}
+        for k in (0, 1)
+    )
+    diverged = int(np.max([np.sum(~np.isfinite(v)) for v in after.values()]))
+    return Verdicts(after, before, diverged, grid)
+
+
+def settle(values: np.ndarray, *, worst_is_high: bool) -> np.ndarray:
+    """Scores in which a diverged task counts as the worst of the others; all NaN if most diverged.
+
+    Leaving it out would reward a recipe for diverging on what it finds hard.
+    """
+    bad = ~np.isfinite(values)
+    if not bad.any() or bad.mean() > 0.5:
+        return np.full_like(values, np.nan) if bad.any() else values
+    worst = np.max(values[~bad]) if worst_is_high else np.min(values[~bad])
+    return np.where(bad, worst, values)
+
+
+def _grid(episodes: Episodes, *, before: Batch, after: Batch) -> SampleGrid:
+    """The first few tasks and images, of the domain that is generated."""
+    domain = next(iter(after))
+    tasks = len(episodes.tasks)
+    support, old, new = (
+        x.reshape(tasks, -1, *x.shape[1:])[:SHOWN, :8]
+        for x in (episodes.support[domain], before[domain], after[domain])
+    )
+    return SampleGrid(episodes.tasks[:SHOWN], _pixels(support), _pixels(old), _pixels(new))
+
+
+def _pixels(images: Tensor) -> np.ndarray:
+    """[t, n, c, h, w] in [-1, 1] to uint8 [t, n, h, w, c]; what is not finite becomes grey."""
+    x = torch.nan_to_num(images, nan=0.0).clamp(-1, 1)
+    return ((x + 1) * 127.5).round().byte().movedim(2, -1).cpu().numpy()
+
+
+def to_device(episodes: Episodes, device: str) -> Episodes:
+    """The episodes on another device; the same object if they are there already."""
+    if device == "cpu":
+        return episodes
+
+    def move(batch: Batch) -> Batch:
+        return {d: x.to(device) for d, x in batch.items()}
+
+    return Episodes(
+        episodes.tasks, move(episodes.support), move(episodes.query), move(episodes.anchor)
+    )

@@ -1,0 +1,258 @@
+"""One trial: an iterator of reports. A function of (config, seed, code, data)."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from metasearch.algorithms.base import MetaAlgorithm, MetaGradient
+from metasearch.errors import ConfigError
+from metasearch.models.base import Learner, shared_noise
+from metasearch.rng import Stream
+from metasearch.scores.base import Features
+from metasearch.scores.features import cached_features
+from metasearch.scores.interval import mean_interval
+from metasearch.tasks.base import TaskDistribution, TaskId, TaskSource
+from metasearch.trial.checkpoint import Frozen
+from metasearch.trial.config import TrialConfig, from_data
+from metasearch.trial.judge import Panel, Verdicts, judge, settle, to_device
+from metasearch.trial.population import Population
+from metasearch.trial.report import Cost, Report
+
+PATIENCE = 50  # meta-steps in a row without one finite task, after which a trial has diverged
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What trials on the same data share: the opened source, and the frozen features."""
+
+    data: TaskDistribution
+    features: Features | None
+
+
+@lru_cache(maxsize=2)
+def open_bench(source: TaskSource, needs_features: bool) -> Bench:  # noqa: FBT001 - a cache key
+    """Open a source and learn, or find, its features; kept for the next trial of this process.
+
+    Raises:
+        DataError: the source is missing, damaged or too small.
+    """
+    data = source.open()
+    return Bench(data, cached_features(data, seed=0) if needs_features else None)
+
+
+def bench_for(config: TrialConfig) -> Bench:
+    """The bench a trial needs.
+
+    Raises:
+        DataError: the source is missing, damaged or too small.
+    """
+    needed = any(s.needs_features for s in (config.score, *config.also))
+    return open_bench(config.tasks, needed)
+
+
+def run_trial(
+    config: TrialConfig, *, resume: Path | None = None, bench: Bench | None = None
+) -> Iterator[Report]:
+    """Meta-train under the config and report on unseen tasks, `budget.reports` times.
+
+    Continued from a snapshot, the reports that follow are those of the uninterrupted trial.
+
+    Raises:
+        ConfigError: the families do not fit the source.
+        DataError: the source is missing, damaged or too small.
+        RunError: the snapshot cannot be read.
+    """
+    trial = Trial.open(config, bench or bench_for(config))
+    if resume is not None:
+        trial.restore(Frozen.load(resume, trial.device))
+    while not trial.finished:
+        yield trial.advance()
+
+
+def trial_from_data(config: dict[str, Any], resume: Path | None) -> Iterator[Report]:
+    """`run_trial` for those who carry plain data: a resolved config as it stands in config.yaml."""
+    return run_trial(from_data(config), resume=resume)
+
+
+@dataclass
+class Trial:
+    """A trial under way."""
+
+    config: TrialConfig
+    bench: Bench
+    device: str
+    population: Population
+    panel: Panel
+    arms: tuple[TaskId, ...]  # the train tasks, in the order of the task selector's arms
+    meta_steps: int = 0
+    gradients: int = 0
+    rung: int = 0
+    seconds: float = 0.0
+    barren: int = 0  # meta-steps in a row without a finite task
+    finished: bool = False
+    _tally: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    @staticmethod
+    def open(config: TrialConfig, bench: Bench) -> Trial:
+        """A trial at its beginning.
+
+        Raises:
+            ConfigError: the families do not fit the source.
+        """
+        device = pick_device(config.device)
+        data = bench.data
+        for i, family in enumerate(config.models):
+            if not set(family.domains) <= set(data.domains):
+                raise ConfigError(
+                    f"trial.models[{i}]: {family.name} needs domains {family.domains}, but "
+                    f"{config.tasks.name} gives {data.domains}. Use another task source."
+                )
+        arms = tuple(data.tasks("train"))
+        names = sorted({arm.rsplit("/", 1)[0] for arm in arms})
+        groups = np.array([names.index(arm.rsplit("/", 1)[0]) for arm in arms])
+        population = Population.create(config, data.shape, groups, device)
+        panel = Panel.gather(config.tasks, data, "search", config.judging.tasks, device)
+        return Trial(config, bench, device, population, panel, arms)
+
+    def advance(self) -> Report:
+        """Train up to the next rung and evaluate there."""
+        began = time.monotonic()
+        budget = self.config.budget
+        self.rung += 1
+        # The last rung is the whole budget, whatever the division leaves over.
+        goal = budget.gradients * self.rung // budget.reports
+        trains = any(a.trains for a in self.config.algorithms)
+        while trains and self.gradients < goal and self.barren < PATIENCE:
+            self.meta_step()
+        diverged = self.barren >= PATIENCE
+        self.finished = diverged or not trains or self.rung >= budget.reports
+        step = budget.gradients if self.finished and not diverged else goal
+        return self._report(step, began, diverged=diverged)
+
+    def meta_step(self) -> None:
+        """One meta-batch: choose, adapt, differentiate, move."""
+        config, population = self.config, self.population
+        choice = population.choose(self.meta_steps)
+        member = population.members[population.model]
+        algorithm = config.algorithms[population.algorithm]
+        rng = Stream(config.seed).at("train", self.meta_steps)
+        episodes = self.bench.data.episodes(
+            [self.arms[i] for i in choice.arms],
+            shot=config.tasks.shot,
+            query=config.tasks.query,
+            rng=rng.at("episodes"),
+        )
+        noise = shared_noise(member.learner.family, rng.at("noise"))
+        found = algorithm.meta_gradient(
+            config.engine, member.learner, to_device(episodes, self.device), noise
+        )
+        member.move(found, config.outer, self.gradients / config.budget.gradients)
+        self.meta_steps += 1
+        self.gradients += found.gradients
+        self.barren = 0 if bool(found.finite.any()) else self.barren + 1
+        self._count(found)
+
+    def _count(self, found: MetaGradient) -> None:
+        self._tally["tasks/non_finite"].append(float((~found.finite).sum()))
+        for player, losses in found.losses.items():
+            kept = losses[found.finite]
+            if len(kept):
+                self._tally[f"loss/{player}"].append(float(kept.mean()))
+
+    def _report(self, step: int, began: float, *, diverged: bool) -> Report:
+        config = self.config
+        learner, algorithm = self.population.champion()
+        scores = [config.score, *config.also]
+        verdicts = judge(
+            learner, algorithm.inner, config.engine, self.panel, scores,
+            self.bench.features, config.judging.samples,
+        )  # fmt: skip
+        worst_is_high = config.score.direction == "minimize"
+        after = settle(verdicts.after[config.score.name], worst_is_high=worst_is_high)
+        if diverged:
+            after = np.full_like(after, np.nan)
+        mean, low, high = mean_interval(after)
+        self.seconds += time.monotonic() - began
+        return Report(
+            step=step,
+            final=self.finished,
+            cost=Cost(self.gradients, self.meta_steps, self.seconds),
+            score=mean,
+            low=low,
+            high=high,
+            before=float(np.nanmean(verdicts.before[config.score.name])),
+            per_task=dict(zip(self.panel.tasks, map(float, after), strict=True)),
+            scalars=self._scalars(verdicts),
+            samples=verdicts.grid,
+            snapshot=self.freeze(),
+        )
+
+    def _scalars(self, verdicts: Verdicts) -> dict[str, float]:
+        tally, self._tally = self._tally, defaultdict(list)
+        scalars = {
+            name: float(np.sum(v) if name.startswith("tasks/") else np.mean(v))
+            for name, v in tally.items()
+        }
+        for score in self.config.also:
+            scalars[f"score/{score.name}"] = float(np.nanmean(verdicts.after[score.name]))
+        scalars["tasks/diverged"] = float(verdicts.diverged)
+        return scalars
+
+    def freeze(self) -> Frozen:
+        """All that continuing needs, copied."""
+        tensors, chosen = self.population.freeze()
+        counters = {
+            "meta_steps": self.meta_steps,
+            "gradients": self.gradients,
+            "rung": self.rung,
+            "seconds": self.seconds,
+            "barren": self.barren,
+            "finished": self.finished,
+        }
+        return Frozen(tensors, {**counters, "chosen": chosen})
+
+    def restore(self, frozen: Frozen) -> None:
+        """Go back to a moment that `freeze` caught."""
+        state = dict(frozen.state)
+        self.population.restore(frozen.tensors, state.pop("chosen"))
+        for name, value in state.items():
+            setattr(self, name, value)
+
+
+def champion_at(
+    config: TrialConfig, checkpoint: Path, bench: Bench
+) -> tuple[Learner, MetaAlgorithm]:
+    """The learner a checkpoint stands for, and the algorithm that adapts it.
+
+    Raises:
+        RunError: the checkpoint cannot be read.
+    """
+    trial = Trial.open(config, bench)
+    trial.restore(Frozen.load(checkpoint, trial.device))
+    return trial.population.champion()
+
+
+def pick_device(wanted: str) -> str:
+    """`auto` is the GPU the trial was given, or the CPU.
+
+    Raises:
+        ConfigError: a device was asked for by name that torch cannot use.
+    """
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"trial.device: torch cannot use {wanted!r} here ({error}). Use auto or cpu."
+        ) from error
+    return wanted
