@@ -30,7 +30,7 @@ class Frozen:
     state: Mapping[str, Any]  # JSON-like
 
     def save(self, folder: Path) -> None:
-        """Write into `folder`, which is made; a reader believes it only once the manifest is there."""
+        """Write into `folder`, which is made; it counts only once the manifest is there."""
         folder.mkdir(parents=True, exist_ok=True)
         for stem, group in self.tensors.items():
             path = folder / f"{stem}.safetensors"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,8 @@ from metasearch.engine.base import Engine, InnerLoop
 from metasearch.models.base import Learner, noise_per_task
 from metasearch.rng import Stream
 from metasearch.scores.base import Features, Score, Subject
-from metasearch.tasks.base import Batch, Episodes, Split, TaskDistribution, TaskId, TaskSource
+from metasearch.tasks.base import Batch, Episodes, Split, TaskDistribution, TaskId
+from metasearch.trial.config import TrialConfig
 from metasearch.trial.report import SampleGrid
 
 CHUNK = 16  # tasks adapted at once: bounds memory, changes no number
@@ -24,27 +24,34 @@ _JUDGING = Stream(0).at("judging")  # apart from the trial's seed: repeats meet 
 
 @dataclass(frozen=True)
 class Panel:
-    """The episodes of one split that every trial is judged on."""
+    """The episodes of one split that every trial is judged on, and the scores that judge."""
 
     episodes: Episodes
-    split: Split
+    scores: tuple[Score, ...]  # the first is the one that ranks
+    features: Features | None
+    samples: int  # images generated per task
 
     @staticmethod
     def gather(
-        source: TaskSource, data: TaskDistribution, split: Split, tasks: int, device: str
+        config: TrialConfig,
+        data: TaskDistribution,
+        features: Features | None,
+        split: Split,
+        device: str,
     ) -> Panel:
-        """Pick at most `tasks` of a split, one episode each; a function of the data alone."""
+        """Pick the tasks of a split, one episode each; depends on no trial's seed or settings."""
+        source, judging = config.tasks, config.judging
         names = list(data.tasks(split))
         order = _JUDGING.at("tasks", split).numpy().permutation(len(names))
-        chosen = sorted(names[i] for i in order[:tasks])
         episodes = data.episodes(
-            chosen,
+            sorted(names[i] for i in order[: judging.tasks]),
             shot=source.shot,
             query=source.query,
             anchor=source.anchor,
             rng=_JUDGING.at("episodes", split),
         )
-        return Panel(to_device(episodes, device), split)
+        scores = (config.score, *config.also)
+        return Panel(to_device(episodes, device), scores, features, judging.samples)
 
     @property
     def tasks(self) -> tuple[TaskId, ...]:
@@ -63,39 +70,31 @@ class Verdicts:
 
 
 def judge(
-    learner: Learner,
-    inner: InnerLoop,
-    engine: Engine,
-    panel: Panel,
-    scores: Sequence[Score],
-    features: Features | None,
-    n_samples: int,
-    *,
-    pictures: bool = True,
+    learner: Learner, inner: InnerLoop, engine: Engine, panel: Panel, *, pictures: bool = True
 ) -> Verdicts:
     """Adapt to each task of the panel and score it; the learner is left as it was."""
     parts: list[dict[str, Tensor]] = []
     grid = None
     for start in range(0, len(panel.tasks), CHUNK):
         episodes = panel.episodes.select(range(start, min(start + CHUNK, len(panel.tasks))))
+        tasks, support = len(episodes.tasks), episodes.support
         noise = noise_per_task(learner.family, _JUDGING.at("noise"), episodes.tasks)
         both = [
             Subject(
-                adapt(engine, learner, loop, episodes.support, len(episodes.tasks), noise),
+                adapt(engine, learner, loop, support, tasks, noise),
                 episodes,
                 noise,
-                features,
-                n_samples,
+                panel.features,
+                panel.samples,
             )
             for loop in (inner, InnerLoop(steps=0))
         ]
         with torch.no_grad():
-            for subject in both:
-                parts.append({s.name: s(subject).double().cpu() for s in scores})
+            parts.extend({s.name: s(one).double().cpu() for s in panel.scores} for one in both)
             if pictures and start == 0:
                 grid = _grid(episodes, before=both[1].samples, after=both[0].samples)
     after, before = (
-        {s.name: torch.cat([part[s.name] for part in parts[k::2]]).numpy() for s in scores}
+        {s.name: torch.cat([part[s.name] for part in parts[k::2]]).numpy() for s in panel.scores}
         for k in (0, 1)
     )
     diverged = int(np.max([np.sum(~np.isfinite(v)) for v in after.values()]))

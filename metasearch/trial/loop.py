@@ -120,7 +120,7 @@ class Trial:
         names = sorted({arm.rsplit("/", 1)[0] for arm in arms})
         groups = np.array([names.index(arm.rsplit("/", 1)[0]) for arm in arms])
         population = Population.create(config, data.shape, groups, device)
-        panel = Panel.gather(config.tasks, data, "search", config.judging.tasks, device)
+        panel = Panel.gather(config, data, bench.features, "search", device)
         return Trial(config, bench, device, population, panel, arms)
 
     def advance(self) -> Report:
@@ -171,11 +171,7 @@ class Trial:
     def _report(self, step: int, began: float, *, diverged: bool) -> Report:
         config = self.config
         learner, algorithm = self.population.champion()
-        scores = [config.score, *config.also]
-        verdicts = judge(
-            learner, algorithm.inner, config.engine, self.panel, scores,
-            self.bench.features, config.judging.samples,
-        )  # fmt: skip
+        verdicts = judge(learner, algorithm.inner, config.engine, self.panel)
         worst_is_high = config.score.direction == "minimize"
         after = settle(verdicts.after[config.score.name], worst_is_high=worst_is_high)
         if diverged:

@@ -1,0 +1,120 @@
+"""What every family promises, over the registry; no branch on a name."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from metasearch.algorithms.base import adapt
+from metasearch.engine import Loop
+from metasearch.engine.base import InnerLoop
+from metasearch.models import MODELS
+from metasearch.models.base import Learner, noise_per_task, repeat_rows, rows
+from metasearch.rng import Stream
+from tests.games import Blobs
+
+SHAPES = [(1, 16, 16), (1, 28, 28), (3, 32, 32)]
+
+
+@pytest.fixture(params=list(MODELS))
+def family(request):
+    return MODELS[request.param]()
+
+
+def given(shape, n=4):
+    make = Stream(4).at(*shape).torch()
+    return {"x": torch.rand(n, *shape, generator=make) * 2 - 1}
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_losses_are_finite_one_per_image_and_twice_differentiable(family, shape):
+    learner = Learner.create(family, shape, Stream(0))
+    batch = given(shape)
+    noise = family.draw(batch, Stream(1))
+    for player, nets in family.players.items():
+        loss = family.loss(player, learner.nets, batch, noise)
+        assert loss.shape == (4,) and loss.isfinite().all()
+        own = [p for name, p in learner.parameters().items() if name.split(".")[0] in nets]
+        first = torch.autograd.grad(loss.mean(), own, create_graph=True, allow_unused=True)
+        total = sum(g.square().sum() for g in first if g is not None)
+        second = torch.autograd.grad(total, own, allow_unused=True)
+        assert all(g is None or g.isfinite().all() for g in second)
+        assert any(g is not None and g.abs().sum() > 0 for g in second)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_generated_images_have_the_shape_and_range_of_the_data(family, shape):
+    learner = Learner.create(family, shape, Stream(0))
+    batch = given(shape)
+    like = repeat_rows(batch, 7)
+    out = family.generate(learner.nets, batch, family.draw(like, Stream(2)))
+    for images in out.values():
+        assert images.shape == (7, *shape)
+        assert images.abs().max() <= 1
+
+
+def test_the_same_stream_gives_the_same_weights_noise_and_losses(family):
+    one, two = (Learner.create(family, (1, 16, 16), Stream(5)) for _ in range(2))
+    other = Learner.create(family, (1, 16, 16), Stream(6))
+    pairs = zip(one.parameters().values(), two.parameters().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert any(
+        not torch.equal(a, b)
+        for a, b in zip(one.parameters().values(), other.parameters().values(), strict=True)
+    )
+    batch = given((1, 16, 16))
+    a, b = (family.draw(batch, Stream(1).at("n")) for _ in range(2))
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_no_global_generator_is_drawn(family):
+    before = torch.get_rng_state()
+    learner = Learner.create(family, (1, 16, 16), Stream(0))
+    batch = given((1, 16, 16))
+    noise = family.draw(batch, Stream(1))
+    for player in family.players:
+        family.loss(player, learner.nets, batch, noise)
+    family.generate(learner.nets, batch, noise)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_row_does_not_depend_on_the_rows_beside_it(family):
+    learner = Learner.create(family, (1, 16, 16), Stream(0))
+    batch = given((1, 16, 16), 6)
+    noise = family.draw(batch, Stream(1))
+    for player in family.players:
+        whole = family.loss(player, learner.nets, batch, noise)
+        part = family.loss(
+            player,
+            learner.nets,
+            {d: x[2:4] for d, x in batch.items()},
+            {k: v[2:4] for k, v in noise.items()},
+        )
+        torch.testing.assert_close(part, whole[2:4], rtol=1e-4, atol=1e-4)
+
+
+def test_every_net_has_an_owner_and_every_player_a_turn(family):
+    learner = Learner.create(family, (1, 16, 16), Stream(0))
+    owned = [net for nets in family.players.values() for net in nets]
+    assert sorted(owned) == sorted(learner.nets)
+    assert set(family.turns) == set(family.players)
+
+
+def test_adapting_long_enough_learns_one_task(family):
+    """Overfit one task: generated images come much nearer to it than they were."""
+    data = Blobs(size=16)
+    task = data.tasks("train")[:1]
+    support = data.episodes(task, shot=8, query=1, rng=Stream(0)).support
+    learner = Learner.create(family, data.shape, Stream(0))
+    noise = noise_per_task(family, Stream(1), task)
+    inner = InnerLoop(steps=400, lr=2e-3, optimizer="adam", clip=0)
+    like = repeat_rows(support, 16)
+
+    def distance(loop):
+        adapted = adapt(Loop(), learner, loop, support, 1, noise)
+        with torch.no_grad():
+            images = family.generate(adapted.nets, support, noise(like, "samples"))["x"]
+        return float((images.mean(0) - support["x"].mean(0)).square().mean())
+
+    assert distance(inner) < 0.25 * distance(InnerLoop(steps=0))
+    assert rows(support) == 8

@@ -1,0 +1,207 @@
+"""A trial is a function of (config, seed, code, data): alone, resumed, or beside others."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from metasearch.algorithms import MAML, Joint, Reptile, Scratch
+from metasearch.engine.base import InnerLoop
+from metasearch.errors import ConfigError, RunError
+from metasearch.models import GAN, VAE
+from metasearch.models.nets import Mlp
+from metasearch.registry import to_data
+from metasearch.scores import SCORES
+from metasearch.scores.features import random_features
+from metasearch.trial.checkpoint import Frozen
+from metasearch.trial.config import Budget, Judging, Strategy, TrialConfig
+from metasearch.trial.judge import Panel, judge, settle
+from metasearch.trial.loop import Bench, Trial, champion_at, pick_device, run_trial
+from tests.games import Blobs, BlobSource
+
+INNER = InnerLoop(steps=2, lr=0.01)
+NET = Mlp(hidden=16)
+
+
+@pytest.fixture(scope="module")
+def bench():
+    data = Blobs()
+    return Bench(data, random_features(data.shape))
+
+
+def config(**changes) -> TrialConfig:
+    base = TrialConfig(
+        tasks=BlobSource(),
+        models=(VAE(latent=4, net=NET),),
+        algorithms=(Reptile(inner=INNER),),
+        score=SCORES["mmd"](),
+        budget=Budget(gradients=120, reports=3, tasks_per_step=4),
+        judging=Judging(tasks=4, samples=6),
+    )
+    return dataclasses.replace(base, **changes)
+
+
+POOL = {
+    "models": (VAE(latent=4, net=NET), GAN(latent=4, net=NET)),
+    "algorithms": (Reptile(inner=INNER), Joint(inner=INNER), MAML(inner=INNER, first_order=True)),
+    "strategy": Strategy(segment=2),
+}
+
+
+def told(reports):
+    """What a report says, without the clock."""
+    data = [r.to_data() for r in reports]
+    for d in data:
+        d["cost"].pop("seconds")
+    return json.dumps(data)
+
+
+def test_it_reports_as_often_as_asked_and_the_last_is_final(bench):
+    reports = list(run_trial(config(), bench=bench))
+    assert [r.step for r in reports] == [40, 80, 120]
+    assert [r.final for r in reports] == [False, False, True]
+    assert all(np.isfinite(r.score) and r.low <= r.score <= r.high for r in reports)
+
+
+@pytest.mark.parametrize("changes", [{}, POOL], ids=["single", "pool"])
+def test_the_same_config_gives_the_same_reports_and_another_seed_others(bench, changes):
+    one, two = (list(run_trial(config(**changes), bench=bench)) for _ in range(2))
+    other = list(run_trial(config(**changes, seed=1), bench=bench))
+    assert told(one) == told(two)
+    assert told(one) != told(other)
+
+
+@pytest.mark.parametrize("changes", [{}, POOL], ids=["single", "pool"])
+@pytest.mark.parametrize("after", [1, 2])
+def test_resuming_equals_not_stopping_bit_for_bit(bench, tmp_path, changes, after):
+    whole = list(run_trial(config(**changes), bench=bench))
+    begun = run_trial(config(**changes), bench=bench)
+    for _ in range(after):
+        report = next(begun)
+    report.snapshot.save(tmp_path / "snap")
+    rest = list(run_trial(config(**changes), resume=tmp_path / "snap", bench=bench))
+    assert told(whole[after:]) == told(rest)
+    ends = [r[-1].snapshot.tensors for r in (whole, rest)]
+    assert all(torch.equal(ends[0][f][k], ends[1][f][k]) for f in ends[0] for k in ends[0][f])
+
+
+def test_the_score_of_a_report_is_what_judging_its_snapshot_gives(bench, tmp_path):
+    cfg = config(**POOL)
+    *_, last = run_trial(cfg, bench=bench)
+    last.snapshot.save(tmp_path / "snap")
+    learner, algorithm = champion_at(cfg, tmp_path / "snap", bench)
+    panel = Panel.gather(cfg, bench.data, bench.features, "search", "cpu")
+    found = judge(learner, algorithm.inner, cfg.engine, panel)
+    assert dict(zip(panel.tasks, found.after["mmd"], strict=True)) == last.per_task
+
+
+def test_only_train_and_search_tasks_are_touched(bench):
+    seen = set()
+
+    class Watched(Blobs):
+        def episodes(self, tasks, **kw):
+            seen.update(t.split("/")[0] for t in tasks)
+            return Blobs.episodes(self, tasks, **kw)
+
+    list(run_trial(config(), bench=Bench(Watched(), bench.features)))
+    assert seen == {"train", "search"}
+
+
+def test_budgets_of_pools_and_algorithms_agree_within_two_percent(bench):
+    budget = Budget(gradients=4000, reports=1, tasks_per_step=4)
+    spent = [
+        list(run_trial(config(budget=budget, **c), bench=bench))[-1].cost.gradients
+        for c in (
+            {},
+            {"algorithms": (Joint(inner=INNER),)},
+            {"algorithms": (MAML(inner=INNER),)},
+            POOL,
+        )
+    ]
+    assert max(spent) <= 1.02 * min(spent)
+
+
+def test_training_improves_on_the_fresh_initialisation(bench):
+    budget = Budget(gradients=6000, reports=2, tasks_per_step=4)
+    cfg = config(score=SCORES["nll"](samples=4), budget=budget)
+    first, last = run_trial(cfg, bench=bench)
+    assert last.score < first.score
+    (scratch,) = run_trial(
+        dataclasses.replace(cfg, algorithms=(Scratch(inner=INNER),)), bench=bench
+    )
+    assert last.score < scratch.score - 1
+    assert scratch.cost.gradients == 0 and scratch.final
+
+
+def test_a_trial_that_diverges_ends_with_a_score_that_is_not_a_number(bench):
+    wild = InnerLoop(steps=3, lr=1e30, clip=0)
+    reports = list(run_trial(config(algorithms=(MAML(inner=wild),)), bench=bench))
+    assert reports[-1].final and np.isnan(reports[-1].score)
+    assert reports[-1].scalars["tasks/non_finite"] > 0
+
+
+def test_a_diverged_task_counts_as_the_worst_and_too_many_as_no_score():
+    values = np.array([1.0, np.nan, 3.0, 2.0])
+    assert settle(values, worst_is_high=True).tolist() == [1, 3, 3, 2]
+    assert settle(values, worst_is_high=False).tolist() == [1, 1, 3, 2]
+    assert np.isnan(settle(np.array([1.0, np.nan, np.nan]), worst_is_high=True)).all()
+
+
+def test_a_torn_or_changed_snapshot_is_refused(bench, tmp_path):
+    report = next(run_trial(config(), bench=bench))
+    folder = tmp_path / "snap"
+    report.snapshot.save(folder)
+    (folder / "manifest.json").rename(folder / "gone")
+    with pytest.raises(RunError, match="not a whole checkpoint"):
+        Frozen.load(folder)
+    (folder / "gone").rename(folder / "manifest.json")
+    weights = next(folder.glob("model-*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(RunError, match="changed since"):
+        Frozen.load(folder)
+
+
+def test_pictures_show_the_same_tasks_and_supports_in_every_trial(bench):
+    one = next(run_trial(config(), bench=bench)).samples
+    two = next(run_trial(config(models=(GAN(latent=4, net=NET),), seed=3), bench=bench)).samples
+    assert one.tasks == two.tasks
+    assert np.array_equal(one.support, two.support)
+    assert one.after.dtype == np.uint8 and one.after.shape[2:] == (8, 8, 1)
+
+
+def test_a_config_survives_the_way_to_data_and_back():
+    from metasearch.trial.config import from_data
+
+    cfg = config(**POOL)
+    data = json.loads(json.dumps(to_data(cfg)))
+    data["tasks"] = {"name": "glyphs"}
+    data["score"] = {"name": "mmd"}
+    assert from_data(data).models == cfg.models
+    data["models"][0]["latent"] = "four"
+    with pytest.raises(ConfigError, match=r"trial\.models\[0\]\.latent"):
+        from_data(data)
+
+
+def test_a_device_that_is_not_there_is_refused_by_name():
+    assert pick_device("cpu") == "cpu"
+    with pytest.raises(ConfigError, match="cuda:99"):
+        pick_device("cuda:99")
+
+
+def test_a_snapshot_is_readable_by_others(bench, tmp_path):
+    report = next(run_trial(config(), bench=bench))
+    report.snapshot.save(tmp_path / "snap")
+    mode = next((tmp_path / "snap").glob("*.safetensors")).stat().st_mode & 0o777
+    probe = Path(tmp_path / "probe")
+    probe.touch()
+    assert mode == probe.stat().st_mode & 0o777
+
+
+def test_opening_builds_one_member_for_each_model(bench):
+    trial = Trial.open(config(**POOL), bench)
+    assert len(trial.population.members) == 2
