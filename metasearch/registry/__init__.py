@@ -1,0 +1,23 @@
+"""Components: frozen dataclasses found by name, checked by pydantic, rebuilt from plain data.
+
+A room lists its members in one literal table, ``MODELS = Table("model", {"vae": VAE, ...})``.
+A member's fields are the settings a search file may give it; `name` is how a file asks for it.
+"""
+
+from metasearch.registry.describe import Setting, describe, settings
+from metasearch.registry.plain import revive, to_data
+from metasearch.registry.schema import Problem, Schema
+from metasearch.registry.table import OneOf, Table, component
+
+__all__ = [
+    "OneOf",
+    "Problem",
+    "Schema",
+    "Setting",
+    "Table",
+    "component",
+    "describe",
+    "revive",
+    "settings",
+    "to_data",
+]
