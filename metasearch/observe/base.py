@@ -7,21 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from metasearch.space import Draw
 from metasearch.trial.report import Report
 
+__all__ = ["Draw", "Observer", "Outcome", "SearchInfo", "State", "TrialInfo"]
+
 State = Literal["complete", "pruned", "failed"]
-
-
-@dataclass(frozen=True)
-class Draw:
-    """One thing that is searched: what a column, an axis or a table row needs to know of it."""
-
-    path: str  # "models[0]", "algorithms[0].maml.inner.lr": below `trial`
-    kind: Literal["choice", "uniform", "log_uniform", "integers", "log_integers"]
-    options: tuple[Any, ...] = ()  # labels of a choice
-    low: float | None = None
-    high: float | None = None
-    only_if: tuple[tuple[str, Any], ...] = ()  # (path of a choice, label) for each branch above it
 
 
 @dataclass(frozen=True)

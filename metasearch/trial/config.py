@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from metasearch.algorithms import ALGORITHMS
@@ -11,7 +11,7 @@ from metasearch.engine import ENGINES
 from metasearch.engine.base import Engine
 from metasearch.engine.loop import Loop
 from metasearch.models import MODELS
-from metasearch.models.base import GenerativeModel
+from metasearch.models.base import GenerativeModel, LikelihoodModel
 from metasearch.registry import OneOf, component, revive
 from metasearch.scores import SCORES
 from metasearch.scores.base import Score
@@ -74,6 +74,22 @@ class TrialConfig:
     judging: Judging = Judging()
     engine: Annotated[Engine, OneOf(ENGINES)] = Loop()
     device: str = "auto"
+
+
+def problems(config: TrialConfig) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """What cannot be run although each part is sound: (path in the config, what and what to do)."""
+    for room in ("models", "algorithms"):
+        if not getattr(config, room):
+            yield (room,), f"is empty; a trial needs at least one of the {room}."
+    scores = [(("score",), config.score), *((("also", i), s) for i, s in enumerate(config.also))]
+    for path, score in scores:
+        for i, model in enumerate(config.models):
+            if score.needs_likelihood and not isinstance(model, LikelihoodModel):
+                yield (
+                    path,
+                    f"{score.name!r} needs models that can say how probable an image is, and "
+                    f"models[{i}], {model.name!r}, cannot. Use another score or another model.",
+                )
 
 
 def from_data(data: Mapping[str, Any]) -> TrialConfig:

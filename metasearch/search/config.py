@@ -1,0 +1,217 @@
+"""A search file: how to search (`search:`) and what is searched (`trial:`)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from metasearch import space
+from metasearch.errors import ConfigError
+from metasearch.registry import OneOf, Schema, component, to_data
+from metasearch.search.advisors import PRUNERS, SAMPLERS, TPE, Median, Pruner, Sampler
+from metasearch.search.check import check_tree
+from metasearch.space import Draw
+
+if TYPE_CHECKING:
+    from metasearch.trial.config import TrialConfig
+
+_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[dhms])+")
+
+
+@component
+class Confirm:
+    """How `export` picks the winner: the best of the search meet tasks that it never saw."""
+
+    top: int = 5  # so many trials are scored anew on the `confirm` tasks
+
+    def __post_init__(self) -> None:
+        if self.top < 1:
+            raise ValueError("top must be at least 1")
+
+
+@component
+class SearchConfig:
+    """How to search: how much, advised by whom, and on what."""
+
+    name: str = ""  # of the run; empty takes the file's
+    trials: int = 20
+    time: str | float | None = None  # "150s", "1h30m", or seconds; no trial is asked after it
+    seed: int = 0
+    sampler: Annotated[Sampler, OneOf(SAMPLERS)] = TPE()
+    pruner: Annotated[Pruner, OneOf(PRUNERS)] = Median()
+    max_concurrent: int | None = None  # trials at once; null for as many as the resources allow
+    cpus_per_trial: int = 1
+    gpus_per_trial: float = 0.0  # a half lets two trials share one
+    backend: Literal["ray", "local"] = "ray"
+    retries: int = 2  # of a trial whose worker died
+    confirm: Confirm = Confirm()
+    baselines: tuple[str, ...] = ("joint", "scratch")  # algorithms the export compares with
+
+    def __post_init__(self) -> None:
+        if self.name and not re.fullmatch(r"\w[\w.-]*", self.name):
+            raise ValueError(f"name may hold letters, digits, '_', '-' and '.', got {self.name!r}")
+        if self.trials < 1:
+            raise ValueError("trials must be at least 1")
+        if self.time is not None and seconds(self.time) <= 0:
+            raise ValueError("time must be more than nothing; null sets no limit")
+        if self.max_concurrent is not None and self.max_concurrent < 1:
+            raise ValueError("max_concurrent must be at least 1; null sets no limit")
+        if self.cpus_per_trial < 1:
+            raise ValueError("cpus_per_trial must be at least 1")
+        if self.gpus_per_trial < 0:
+            raise ValueError("gpus_per_trial must not be negative")
+        if self.retries < 0:
+            raise ValueError("retries must not be negative")
+
+    @property
+    def time_s(self) -> float | None:
+        """The time limit in seconds, if there is one."""
+        return None if self.time is None else seconds(self.time)
+
+
+def seconds(time: str | float) -> float:
+    """A duration in seconds.
+
+    >>> seconds("1h30m"), seconds("150s"), seconds(20)
+    (5400.0, 150.0, 20.0)
+
+    Raises:
+        ValueError: it is not a duration.
+    """
+    if not isinstance(time, str):
+        return float(time)
+    text = time.replace(" ", "")
+    if not _DURATION.fullmatch(text):
+        raise ValueError(f"time is a duration such as 150s, 20m or 1h30m, got {time!r}")
+    return sum(float(n) * _UNITS_S[unit] for n, unit in re.findall(r"([\d.]+)([dhms])", text))
+
+
+@dataclass(frozen=True)
+class SearchFile:
+    """A search file that was read and found sound: every recipe it can draw fits the schema."""
+
+    search: SearchConfig
+    space: Mapping[str, Any]  # the tree of `trial`, with its draws
+
+    @staticmethod
+    def load(path: str | Path, overrides: Iterable[str] = ()) -> SearchFile:
+        """Read a file, lay ``path=value`` overrides over it, and check every branch of it.
+
+        Raises:
+            ConfigError: it cannot be searched; all faults are listed, with their places.
+        """
+        document = space.apply_overrides(space.load(path), overrides)
+        return _read(document, default_name=re.sub(r"[^\w.-]", "-", Path(path).stem))
+
+    @staticmethod
+    def from_yaml(text: str, source: str = "search.yaml") -> SearchFile:
+        """Read what `to_yaml` wrote.
+
+        Raises:
+            ConfigError: it was changed into something that cannot be searched.
+        """
+        return _read(space.parse(text, source), default_name="search")
+
+    def to_yaml(self) -> str:
+        """The file as it stands in a run folder: overrides applied, defaults of `search` filled."""
+        return space.dump({"search": to_data(self.search), "trial": self.space})
+
+    @cached_property
+    def draws(self) -> list[Draw]:
+        """Everything that is searched, in the order of the file."""
+        return space.draws(self.space)
+
+    def config(self, params: Mapping[str, Any]) -> TrialConfig:
+        """The recipe that these values of the draws make.
+
+        Raises:
+            ConfigError: `params` does not fit the space, or the recipe cannot be run.
+        """
+        return self.trial(space.resolve(self.space, params))
+
+    def trial(self, tree: Mapping[str, Any]) -> TrialConfig:
+        """The recipe of a tree without draws.
+
+        Raises:
+            ConfigError: it does not fit the schema, or cannot be run.
+        """
+        from metasearch.trial.config import problems
+
+        config: TrialConfig = self._schema.build(tree, "trial")
+        if wrong := problems(config):
+            shown = (f"{space.readable(tree, path)}: {message}" for path, message in wrong)
+            raise ConfigError("\n".join(f"trial.{line}" for line in shown))
+        return config
+
+    @cached_property
+    def _schema(self) -> Schema:
+        from metasearch.trial.config import TrialConfig
+
+        return Schema(TrialConfig)
+
+
+@component
+class _Sections:
+    search: Mapping[str, Any] | None = None
+    trial: Mapping[str, Any]
+
+
+def _read(document: space.Document, default_name: str) -> SearchFile:
+    _, wrong = Schema(_Sections).parse(document.tree)
+    faults = [space.Fault(p.path, p.message, p.at_key) for p in wrong]
+    if not faults:
+        faults = [*_search_faults(document), *_trial_faults(document)]
+    if faults:
+        raise document.error(faults)
+    tree = document.tree.get("search") or {}
+    if not tree.get("name"):
+        tree = {**tree, "name": default_name}
+    search = Schema(SearchConfig).build(tree, "search")
+    return SearchFile(search, document.tree["trial"])
+
+
+# Trials are compared by score, so all must be judged alike, at the same points of one budget.
+_ALIKE: tuple[space.Path, ...] = (
+    ("tasks",),
+    ("score",),
+    ("also",),
+    ("judging",),
+    ("budget", "gradients"),
+    ("budget", "reports"),
+    ("device",),
+)
+
+
+def _search_faults(document: space.Document) -> Iterable[space.Fault]:
+    tree = document.tree.get("search") or {}
+    for path in space.places(tree):
+        message = "nothing is drawn here; only what stands under `trial` is searched."
+        yield space.Fault(("search", *path), message)
+    plain = space.without(tree, set(space.places(tree)))
+    yield from check_tree(Schema(SearchConfig), plain, "search", _unknown_baselines)
+
+
+def _unknown_baselines(search: SearchConfig) -> Iterable[tuple[space.Path, str]]:
+    from metasearch.algorithms import ALGORITHMS
+
+    for i, name in enumerate(search.baselines):
+        if name not in ALGORITHMS:
+            yield ("baselines", i), ALGORITHMS.unknown(name)
+
+
+def _trial_faults(document: space.Document) -> Iterable[space.Fault]:
+    from metasearch.trial.config import TrialConfig, problems
+
+    tree = document.tree["trial"]
+    for path in space.places(tree):
+        if any(path[: len(fixed)] == fixed or fixed[: len(path)] == path for fixed in _ALIKE):
+            message = (
+                "must be the same in all trials, or their scores cannot be compared. Pick one."
+            )
+            yield space.Fault(("trial", *path), message)
+    yield from check_tree(Schema(TrialConfig), tree, "trial", problems)

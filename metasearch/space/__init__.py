@@ -1,0 +1,48 @@
+"""Search files: YAML with positions, and a five-word grammar for what is searched.
+
+Knows nothing of models or trials: it turns a tree with draws into trees without.
+"""
+
+from metasearch.space.document import Document, Fault, Mark, Path, dump, load, parse
+from metasearch.space.faults import check, draws, faults, without
+from metasearch.space.grammar import WORDS, Draw, Label, Size, places, readable, size, word_of
+from metasearch.space.overrides import apply_overrides
+from metasearch.space.sampling import (
+    Suggester,
+    Traced,
+    covering,
+    random_suggester,
+    resolve,
+    sample,
+    trace,
+)
+
+__all__ = [
+    "WORDS",
+    "Document",
+    "Draw",
+    "Fault",
+    "Label",
+    "Mark",
+    "Path",
+    "Size",
+    "Suggester",
+    "Traced",
+    "apply_overrides",
+    "check",
+    "covering",
+    "draws",
+    "dump",
+    "faults",
+    "load",
+    "parse",
+    "places",
+    "random_suggester",
+    "readable",
+    "resolve",
+    "sample",
+    "size",
+    "trace",
+    "without",
+    "word_of",
+]
