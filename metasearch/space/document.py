@@ -174,7 +174,10 @@ def _compose(text: str, source: str, *, lines: bool) -> yaml.Node | None:
         rows = text.splitlines() or [""]
         row = min(row, len(rows) - 1)
         mark = Mark(source, row + 1 if lines else 0, column + 1, rows[row])
-        raise ConfigError(mark.show(_explain(str(error.problem)))) from error
+        came = f"{error.problem}"
+        if came.startswith("but ") and error.context:
+            came = f"{error.context}, {came}"
+        raise ConfigError(mark.show(_explain(came))) from error
     except yaml.YAMLError as error:  # a character that no YAML file may hold
         raise ConfigError(f"{source}: not a YAML text ({error}).".replace("\n", " ")) from error
 
@@ -210,13 +213,11 @@ class _Builder:
     def build(self, node: yaml.Node, path: Path) -> Any:
         mark = self._mark(node)
         self.values[path] = mark
-        if len(self.values) > MAX_VALUES or len(path) > MAX_DEPTH or id(node) in self._open:
-            raise ConfigError(
-                mark.show(
-                    f"an alias stands inside itself, or more than {MAX_VALUES:,} values "
-                    f"or {MAX_DEPTH} levels come of this file. Write it without aliases."
-                )
-            )
+        if id(node) in self._open:
+            raise ConfigError(mark.show("an alias stands inside itself. Write out what it means."))
+        if len(self.values) > MAX_VALUES or len(path) > MAX_DEPTH:
+            limit = f"{MAX_VALUES:,} values or {MAX_DEPTH} levels"
+            raise ConfigError(mark.show(f"more than {limit} come of this file. Make it smaller."))
         self._open.add(id(node))
         built = self._content(node, path, mark)
         self._open.discard(id(node))

@@ -94,11 +94,11 @@ def readable(tree: Any, path: Path) -> str:
     while parts:
         word = word_of(node)
         if word == "choice" and len(parts) > 1 and isinstance(parts[1], int):
-            node = _at(_at(node, "choice"), parts[1])
+            i, parts = parts[1], parts[2:]
+            node = _at(_at(node, "choice"), i)
             label = label_of(node)
-            parts = parts[2:]
             if isinstance(node, Mapping):
-                name = extend(name, label if isinstance(label, str) else "?")
+                name = extend(name, label) if isinstance(label, str) else f"{name}.choice[{i}]"
         elif word:
             return name
         else:
