@@ -78,7 +78,7 @@ def describe(kind: Any) -> str:
 
 
 def _member(table: Table) -> str:
-    return f"a {table.kind}: {', '.join(sorted(table))}"
+    return f"{table.a_kind}: {', '.join(sorted(table))}"
 
 
 def table_of(kind: Any) -> Table | None:

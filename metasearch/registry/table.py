@@ -42,6 +42,11 @@ class Table(Mapping[str, type]):
         self._own = dict(members)
         self._plugins: dict[str, type] | None = None
 
+    @property
+    def a_kind(self) -> str:
+        """The kind with its article, for sentences."""
+        return f"{'an' if self.kind[0] in 'aeiou' else 'a'} {self.kind}"
+
     def _all(self) -> dict[str, type]:
         if self._plugins is None:
             self._plugins = self._load_plugins() if self.room else {}
@@ -53,7 +58,7 @@ class Table(Mapping[str, type]):
             package = point.dist.name if point.dist else point.value
             if point.name in self._own:
                 raise EnvironmentFault(
-                    f"the plug-in {package} brings a {self.kind} called {point.name!r}, "
+                    f"the plug-in {package} brings {self.a_kind} called {point.name!r}, "
                     f"which exists already. Uninstall it, or have it take another name."
                 )
             try:
@@ -72,7 +77,7 @@ class Table(Mapping[str, type]):
             ConfigError: `name` is taken by another class.
         """
         if self._all().get(name, cls) is not cls:
-            raise ConfigError(f"a {self.kind} called {name!r} exists already; pick another name.")
+            raise ConfigError(f"{self.a_kind} called {name!r} exists already; pick another name.")
         self._own[name] = cls
 
     def lookup(self, name: object) -> type:

@@ -15,7 +15,11 @@ Problems = Callable[[Any], Iterable[tuple[Path, str]]]
 
 
 def check_tree(
-    schema: Schema, tree: Any, root: str, problems: Problems = lambda _: ()
+    schema: Schema,
+    tree: Any,
+    root: str,
+    problems: Problems = lambda _: (),
+    known: Iterable[Fault] = (),
 ) -> list[Fault]:
     """All that is wrong in any branch of a tree, at the places where it is written.
 
@@ -27,8 +31,9 @@ def check_tree(
         tree: may hold draws.
         root: the key under which the tree stands in its file.
         problems: finds what the schema cannot say, such as two parts that do not fit together.
+        known: what was found wrong with the tree before.
     """
-    wrong = list(space.faults(tree))
+    wrong = [*known, *space.faults(tree)]
     holes = {fault.within for fault in wrong if fault.within is not None}
     found: dict[tuple[Path, str], Fault] = {}
     for traced in space.covering(space.without(tree, holes)):

@@ -143,7 +143,7 @@ class SearchFile:
         from metasearch.trial.config import problems
 
         config: TrialConfig = self._schema.build(tree, "trial")
-        if wrong := problems(config):
+        if wrong := list(problems(config)):
             shown = (f"{space.readable(tree, path)}: {message}" for path, message in wrong)
             raise ConfigError("\n".join(f"trial.{line}" for line in shown))
         return config
@@ -189,11 +189,9 @@ _ALIKE: tuple[space.Path, ...] = (
 
 def _search_faults(document: space.Document) -> Iterable[space.Fault]:
     tree = document.tree.get("search") or {}
-    for path in space.places(tree):
-        message = "nothing is drawn here; only what stands under `trial` is searched."
-        yield space.Fault(("search", *path), message)
-    plain = space.without(tree, set(space.places(tree)))
-    yield from check_tree(Schema(SearchConfig), plain, "search", _unknown_baselines)
+    message = "nothing is drawn here; only what stands under `trial` is searched."
+    drawn = [space.Fault(path, message, within=path) for path in space.places(tree)]
+    return check_tree(Schema(SearchConfig), tree, "search", _unknown_baselines, drawn)
 
 
 def _unknown_baselines(search: SearchConfig) -> Iterable[tuple[space.Path, str]]:
@@ -208,10 +206,10 @@ def _trial_faults(document: space.Document) -> Iterable[space.Fault]:
     from metasearch.trial.config import TrialConfig, problems
 
     tree = document.tree["trial"]
-    for path in space.places(tree):
-        if any(path[: len(fixed)] == fixed or fixed[: len(path)] == path for fixed in _ALIKE):
-            message = (
-                "must be the same in all trials, or their scores cannot be compared. Pick one."
-            )
-            yield space.Fault(("trial", *path), message)
-    yield from check_tree(Schema(TrialConfig), tree, "trial", problems)
+    message = "must be the same in all trials, or their scores cannot be compared. Pick one."
+    drawn = [
+        space.Fault(path, message)
+        for path in space.places(tree)
+        if any(path[: len(fixed)] == fixed or fixed[: len(path)] == path for fixed in _ALIKE)
+    ]
+    return check_tree(Schema(TrialConfig), tree, "trial", problems, drawn)

@@ -109,7 +109,7 @@ class Document:
             name = readable(self.tree, fault.path)
             message = f"{name}: {fault.message}" if name else fault.message
             placed.append((not mark.line, mark.line, mark.column, mark.show(message)))
-        shown = list(dict.fromkeys(text for *_, text in sorted(placed)))
+        shown = list(dict.fromkeys(text for *_, text in sorted(placed, key=lambda p: p[:3])))
         return ConfigError("\n".join(shown))
 
 

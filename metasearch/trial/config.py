@@ -81,14 +81,13 @@ def problems(config: TrialConfig) -> Iterator[tuple[tuple[str | int, ...], str]]
     for room in ("models", "algorithms"):
         if not getattr(config, room):
             yield (room,), f"is empty; a trial needs at least one of the {room}."
-    scores = [(("score",), config.score), *((("also", i), s) for i, s in enumerate(config.also))]
-    for path, score in scores:
+    for score in dict.fromkeys(s.name for s in (config.score, *config.also) if s.needs_likelihood):
         for i, model in enumerate(config.models):
-            if score.needs_likelihood and not isinstance(model, LikelihoodModel):
+            if not isinstance(model, LikelihoodModel):
                 yield (
-                    path,
-                    f"{score.name!r} needs models that can say how probable an image is, and "
-                    f"models[{i}], {model.name!r}, cannot. Use another score or another model.",
+                    ("models", i),
+                    f"{model.name!r} cannot say how probable an image is, which the score "
+                    f"{score!r} needs. Use another model, or another score.",
                 )
 
 
