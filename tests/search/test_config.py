@@ -242,7 +242,7 @@ def test_all_faults_of_both_sections_are_told_in_the_order_of_the_file(load):
     assert places(caught.value) == [
         "2:3: search.trails",
         "7:31: trial.tasks.shot",
-        "18:37: trial.algorithms[0].maml.inner.steps",
+        "19:37: trial.algorithms[0].maml.inner.steps",
     ]
 
 
