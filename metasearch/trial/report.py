@@ -58,7 +58,7 @@ class Report:
         return {
             "step": self.step,
             "final": self.final,
-            "cost": vars(self.cost),
+            "cost": dict(vars(self.cost)),
             "score": self.score,
             "low": self.low,
             "high": self.high,

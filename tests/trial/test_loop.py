@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from metasearch.scores.features import random_features
 
 from metasearch.algorithms import MAML, Joint, Reptile, Scratch
 from metasearch.engine.base import InnerLoop
@@ -17,7 +18,6 @@ from metasearch.models import GAN, VAE
 from metasearch.models.nets import Mlp
 from metasearch.registry import to_data
 from metasearch.scores import SCORES
-from metasearch.scores.features import random_features
 from metasearch.trial.checkpoint import Frozen
 from metasearch.trial.config import Budget, Judging, Strategy, TrialConfig
 from metasearch.trial.judge import Panel, judge, settle
@@ -31,7 +31,7 @@ NET = Mlp(hidden=16)
 @pytest.fixture(scope="module")
 def bench():
     data = Blobs()
-    return Bench(data, random_features(data.shape))
+    return Bench(data, random_features(data))
 
 
 def config(**changes) -> TrialConfig:
