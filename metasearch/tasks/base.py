@@ -46,7 +46,7 @@ class Episodes:
 
 @dataclass(frozen=True)
 class LeakReport:
-    """What the check at load found: the same or nearly the same picture on both sides of a split."""
+    """What the check at load found: the same or nearly the same picture in two splits."""
 
     same_bytes: int  # images with equal bytes or pixels whose classes are in different splits
     near_classes: int  # pairs of classes in different splits whose mean pictures nearly coincide
@@ -108,10 +108,25 @@ class TaskDistribution(Protocol):
 class TaskSource(Protocol):
     """The component a search file names: where the images are and how they are read."""
 
-    name: str
-    shot: int
-    query: int
-    anchor: int
+    @property
+    def name(self) -> str:
+        """How a search file asks for it."""
+        ...
+
+    @property
+    def shot(self) -> int:
+        """Support images of an episode."""
+        ...
+
+    @property
+    def query(self) -> int:
+        """Query images of an episode."""
+        ...
+
+    @property
+    def anchor(self) -> int:
+        """Anchor images of an episode."""
+        ...
 
     def open(self) -> TaskDistribution:
         """Read, split and check.

@@ -1,0 +1,62 @@
+"""From what a person types to a task source: ``glyphs:16``, ``omniglot:a.zip``, a path."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+
+from metasearch.errors import ConfigError, DataError
+from metasearch.tasks.arrays import Arrays
+from metasearch.tasks.base import TaskSource
+from metasearch.tasks.folder import Folder
+from metasearch.tasks.glyphs import Glyphs
+from metasearch.tasks.omniglot import Omniglot
+from metasearch.tasks.tree import listing
+
+_ALLOWED = (
+    "allowed are glyphs, glyphs:SIZE, omniglot:PATH, folder:PATH, arrays:PATH, "
+    "or the path of a folder, a .zip or an .npz"
+)
+
+
+def parse_source(text: str) -> TaskSource:
+    """The source that `text` names, with default settings; a bare path is looked into.
+
+    Raises:
+        DataError: no source is called so and nothing lies there.
+        ConfigError: a size that is not allowed.
+    """
+    kind, _, rest = text.partition(":")
+    if kind == "glyphs":
+        return Glyphs(size=_size(rest)) if rest else Glyphs()
+    if kind == "omniglot" and rest:
+        return Omniglot(path=rest)
+    if kind == "folder" and rest:
+        return Folder(path=rest)
+    if kind == "arrays" and rest:
+        return Arrays(path=rest)
+    path = Path(text).expanduser()
+    if not path.exists():
+        raise DataError(f"{text!r} is no task source, and no such file exists; {_ALLOWED}.")
+    if path.suffix.lower() == ".npz":
+        return Arrays(path=text)
+    return Omniglot(path=text) if _is_omniglot(path) else Folder(path=text)
+
+
+def _size(text: str) -> int:
+    if not text.isdecimal():
+        raise ConfigError(f"glyphs:{text}: {text!r} is no size; allowed is a number, as glyphs:28.")
+    return int(text)
+
+
+def _is_omniglot(path: Path) -> bool:
+    """Folders named as upstream names them, or the published zips in a folder."""
+    if path.is_dir() and any(path.glob("images_*.zip")):
+        return True
+    with contextlib.suppress(DataError), listing(path) as found:
+        folders = [m.folders for m in found.members]
+        return bool(folders) and all(
+            len(f) >= 2 and re.fullmatch(r"character\d+", f[-1]) for f in folders
+        )
+    return False
