@@ -20,7 +20,7 @@ class MetaGradient:
     values: Params  # gradient of each meta-parameter, averaged over finite tasks
     finite: Tensor  # bool [tasks]: diverged tasks are counted here and summed in nowhere
     losses: dict[str, Tensor]  # player -> [tasks] mean loss on the last images it learned from
-    gradients: int  # gradient evaluations spent, counted per task
+    gradients: int  # gradient evaluations spent, one per image and player
 
     @staticmethod
     def of(adapted: Adapted, found: TaskGradients, losses: dict[str, Tensor]) -> MetaGradient:
@@ -32,7 +32,10 @@ class MetaGradient:
 class MetaAlgorithm(Protocol):
     """A frozen component; its state between steps is the learner and the outer optimiser."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What a search file calls it."""
+        ...
 
     @property
     def inner(self) -> InnerLoop:

@@ -1,1 +1,1 @@
-
+"""The exported winner: a folder that adapts to new images in one call, with the evidence."""

@@ -4,3 +4,5 @@ from metasearch.engine.loop import Loop
 from metasearch.registry import Table
 
 ENGINES = Table("engine", {"loop": Loop}, room="engine")
+
+__all__ = ["ENGINES", "Loop"]

@@ -50,7 +50,7 @@ class Adapted(Protocol):
 
     @property
     def gradients(self) -> int:
-        """Gradient evaluations so far, counted per task: the currency of budgets."""
+        """Gradient evaluations so far, one per image and player: the currency of budgets."""
         ...
 
     def step(self, player: str, loss: Tensor) -> None:
@@ -81,7 +81,10 @@ class Adapted(Protocol):
 class Engine(Protocol):
     """Opens learners for several tasks at once."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What a search file calls it."""
+        ...
 
     def open(self, learner: Learner, tasks: int, inner: InnerLoop, *, order: Order = 1) -> Adapted:
         """Start every task at the meta-parameters; `order` 2 keeps the graph of the inner steps."""

@@ -46,7 +46,7 @@ class LoopAdapted:
             for player in learner.family.players
         }
         self._rules = [_Rule(inner) for _ in range(tasks)]
-        self._moves = dict.fromkeys(learner.family.players, 0)
+        self._spent = dict.fromkeys(learner.family.players, 0)  # gradients in inner steps
 
     @property
     def nets(self) -> Nets:
@@ -75,7 +75,7 @@ class LoopAdapted:
             for mine, task in zip(values, found, strict=True):
                 mine.update(task)
             # Going back through an inner step costs about one more gradient each.
-            self.gradients += self.tasks * (1 + (self._moves[player] if order == 2 else 0))
+            self.gradients += loss.numel() + (self._spent[player] if order == 2 else 0)
         return _average(values, finite)
 
     def displacement(self) -> TaskGradients:
@@ -94,7 +94,8 @@ class LoopAdapted:
         return loss.reshape(self.tasks, -1).mean(1)
 
     def _differentiate(self, player: str, loss: Tensor) -> list[Params]:
-        self.gradients += self.tasks
+        self.gradients += loss.numel()
+        self._spent[player] += loss.numel()
         second = self._order == 2
         return self._gradients(player, loss, self._fast, keep=second, create=second)
 
@@ -118,7 +119,6 @@ class LoopAdapted:
         ]
 
     def _move(self, player: str, gradients: list[Params]) -> None:
-        self._moves[player] += 1
         for task, found in enumerate(gradients):
             change = self._rules[task].change(_clip(found, self._inner.clip))
             fast = self._fast[task]

@@ -28,7 +28,10 @@ class GenerativeModel(Protocol):
     different tasks are beside each other.
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What a search file calls it."""
+        ...
 
     @property
     def domains(self) -> tuple[str, ...]:

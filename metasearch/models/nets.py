@@ -62,8 +62,9 @@ class Conv:
             sides.append(side)
         if shape[1] != shape[2] or side > 8 or len(channels) == 1:
             raise ConfigError(
-                f"net 'conv' halves a square image until its side is at most 8; "
-                f"{shape[1]}x{shape[2]} does not come out even. Use a size such as 16, 28, 32 or 64, or the net 'mlp'."
+                f"net 'conv' halves a square image until its side is at most 8; {shape[1]}x"
+                f"{shape[2]} does not come out even. Use a size such as 16, 28, 32 or 64, or "
+                "the net 'mlp'."
             )
         return channels, sides
 

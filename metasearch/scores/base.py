@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, Protocol
 
+import torch
 from torch import Tensor
 
 from metasearch.engine.base import Adapted
-from metasearch.models.base import NoiseSource, repeat_rows
+from metasearch.errors import DataError
+from metasearch.models.base import NoiseSource, repeat_rows, rows
 from metasearch.tasks.base import Batch, Episodes
 
 Direction = Literal["minimize", "maximize"]
@@ -21,6 +23,11 @@ class Features(Protocol):
     @property
     def fingerprint(self) -> str:
         """A hash of its weights."""
+        ...
+
+    @property
+    def scale(self) -> float:
+        """The median distance between two real images of one train task: what "near" means."""
         ...
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -37,40 +44,61 @@ class Subject:
     noise: NoiseSource  # task by task, so that every trial is judged with the same noise
     features: Features | None
     n_samples: int  # images generated per task
+    given: Batch | None = None  # images to be judged in the place of generated ones
 
     @property
     def tasks(self) -> int:
         """How many tasks are judged."""
         return len(self.episodes.tasks)
 
+    def posing(self, images: Batch) -> Subject:
+        """The same judgement of given images [tasks * n, c, h, w] instead of generated ones."""
+        return replace(self, given=images, n_samples=rows(images) // self.tasks)
+
     @cached_property
     def samples(self) -> Batch:
-        """Generated images [tasks * n_samples, c, h, w] in [-1, 1]."""
+        """Generated (or given) images [tasks * n_samples, c, h, w] in [-1, 1]."""
+        if self.given is not None:
+            return self.given
         family = self.adapted.learner.family
         like = repeat_rows(self.episodes.support, self.tasks * self.n_samples)
         noise = self.noise(like, "samples")
-        return family.generate(self.adapted.nets, self.episodes.support, noise)
+        with torch.no_grad():
+            return family.generate(self.adapted.nets, self.episodes.support, noise)
+
+    @property
+    def domain(self) -> str:
+        """The domain that scores of samples look at: the first that the family generates."""
+        return next(iter(self.samples))
 
     def embed(self, images: Tensor) -> Tensor:
         """Features by task, [tasks, n, d], of flat images [tasks * n, c, h, w]."""
         assert self.features is not None, "the score did not say that it needs features"
-        return self.features(images).unflatten(0, (self.tasks, -1))
+        return by_task(self.features(images), self.tasks)
 
     @cached_property
     def sample_features(self) -> Tensor:
-        """[tasks, n_samples, d], of the family's first domain of samples."""
-        return self.embed(next(iter(self.samples.values())))
+        """[tasks, n_samples, d]."""
+        return self.embed(self.samples[self.domain])
 
     @cached_property
     def query_features(self) -> Tensor:
         """[tasks, query, d]."""
-        return self.embed(next(iter(self.episodes.query.values())))
+        return self.embed(self.episodes.query[self.domain])
+
+    @cached_property
+    def support_features(self) -> Tensor:
+        """[tasks, shot, d]."""
+        return self.embed(self.episodes.support[self.domain])
 
 
 class Score(Protocol):
     """A number per task; a task that diverged gets NaN, and others are not touched."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What a search file calls it."""
+        ...
 
     @property
     def direction(self) -> Direction:
@@ -95,3 +123,43 @@ class Score(Protocol):
     def __call__(self, subject: Subject) -> Tensor:
         """[tasks], float64."""
         ...
+
+
+def anchor_score(score: Score, subject: Subject) -> Tensor:
+    """What a perfect sampler would get: the score of other real images of the tasks, [tasks].
+
+    NaN for scores of likelihoods, which look at no samples and have no such anchor.
+
+    Raises:
+        DataError: the episodes hold too few anchor images.
+    """
+    if score.needs_likelihood:
+        return torch.full((subject.tasks,), torch.nan, dtype=torch.float64)
+    return score(subject.posing(subject.episodes.anchor))
+
+
+def at_least(least: int, subject: Subject, score: str) -> None:
+    """Check that every task has enough images on both sides of a comparison.
+
+    Raises:
+        DataError: it has not.
+    """
+    sides = (subject.samples, subject.episodes.query)
+    samples, query = (rows(side) // subject.tasks for side in sides)
+    if min(samples, query) < least:
+        raise DataError(
+            f"score {score!r}: got {samples} samples and {query} query images per task; it needs "
+            f"at least {least} of each. Raise `judging.samples`, or `query` or `anchor` of the "
+            "task source."
+        )
+
+
+def by_task(rows_of_tasks: Tensor, tasks: int) -> Tensor:
+    """[tasks * n, ...] to [tasks, n, ...]."""
+    return rows_of_tasks.reshape(tasks, -1, *rows_of_tasks.shape[1:])
+
+
+def finite_or_nan(values: Tensor) -> Tensor:
+    """Float64, with NaN for whatever is not finite: a task that diverged."""
+    values = values.double()
+    return torch.where(values.isfinite(), values, torch.nan)

@@ -35,7 +35,10 @@ class Feedback:
 class Selector(Protocol):
     """Picks `k` of `n_arms`, and learns from what came of it."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What a search file calls it."""
+        ...
 
     def init(self, n_arms: int, groups: np.ndarray | None = None) -> State:
         """The memory at the start; `groups` [n_arms] gives each arm's group, if there are any."""

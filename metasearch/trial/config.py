@@ -26,7 +26,7 @@ from metasearch.tasks.base import TaskSource
 class Budget:
     """How much a trial may spend; equal for every strategy, algorithm and family."""
 
-    gradients: int = 60_000  # gradient evaluations: one per player, task and inner step
+    gradients: int = 500_000  # gradient evaluations, one per image and player
     reports: int = 8  # evaluations on the `search` tasks, evenly spaced; the last is the score
     tasks_per_step: int = 8
 

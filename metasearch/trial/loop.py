@@ -56,7 +56,7 @@ def bench_for(config: TrialConfig) -> Bench:
         DataError: the source is missing, damaged or too small.
     """
     needed = any(s.needs_features for s in (config.score, *config.also))
-    return open_bench(config.tasks, needed)
+    return open_bench(config.tasks, needed)  # type: ignore[arg-type]  # a frozen dataclass
 
 
 def run_trial(

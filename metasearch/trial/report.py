@@ -14,7 +14,7 @@ import numpy as np
 class Cost:
     """What was spent on meta-training so far; evaluation is not in it, but for `seconds`."""
 
-    gradients: int  # gradient evaluations, per task and player
+    gradients: int  # gradient evaluations, one per image and player
     meta_steps: int
     seconds: float  # wall time of this trial, over all its attempts, evaluation included
 

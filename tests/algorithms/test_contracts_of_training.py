@@ -200,9 +200,10 @@ def test_adams_memory_starts_anew_with_each_task(engine):
     assert torch.equal(both.state(1)["point.phi"], second.state(0)["point.phi"])
 
 
-def test_gradient_evaluations_are_counted_per_task_player_and_step(engine):
+def test_gradient_evaluations_are_counted_per_image_player_and_step(engine):
     learner = Learner.create(FAMILIES["wgan"], (1, 8, 8), Stream(0).at("init"))
     batch = episodes(3)
     source = noise(learner, batch.tasks)
     adapted = adapt(engine, learner, INNER, batch.support, 3, source)
-    assert adapted.gradients == 3 * INNER.steps * 3  # two critic moves and one of the generator
+    moves, shot = 3, 3  # two critic moves and one of the generator
+    assert adapted.gradients == 3 * INNER.steps * moves * shot

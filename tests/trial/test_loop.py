@@ -40,7 +40,7 @@ def config(**changes) -> TrialConfig:
         models=(VAE(latent=4, net=NET),),
         algorithms=(Reptile(inner=INNER),),
         score=SCORES["mmd"](),
-        budget=Budget(gradients=120, reports=3, tasks_per_step=4),
+        budget=Budget(gradients=360, reports=3, tasks_per_step=4),
         judging=Judging(tasks=4, samples=6),
     )
     return dataclasses.replace(base, **changes)
@@ -63,7 +63,7 @@ def told(reports):
 
 def test_it_reports_as_often_as_asked_and_the_last_is_final(bench):
     reports = list(run_trial(config(), bench=bench))
-    assert [r.step for r in reports] == [40, 80, 120]
+    assert [r.step for r in reports] == [120, 240, 360]
     assert [r.final for r in reports] == [False, False, True]
     assert all(np.isfinite(r.score) and r.low <= r.score <= r.high for r in reports)
 
@@ -113,7 +113,7 @@ def test_only_train_and_search_tasks_are_touched(bench):
 
 
 def test_budgets_of_pools_and_algorithms_agree_within_two_percent(bench):
-    budget = Budget(gradients=4000, reports=1, tasks_per_step=4)
+    budget = Budget(gradients=6000, reports=1, tasks_per_step=4)
     spent = [
         list(run_trial(config(budget=budget, **c), bench=bench))[-1].cost.gradients
         for c in (
@@ -127,7 +127,7 @@ def test_budgets_of_pools_and_algorithms_agree_within_two_percent(bench):
 
 
 def test_training_improves_on_the_fresh_initialisation(bench):
-    budget = Budget(gradients=6000, reports=2, tasks_per_step=4)
+    budget = Budget(gradients=12000, reports=2, tasks_per_step=4)
     cfg = config(score=SCORES["nll"](samples=4), budget=budget)
     first, last = run_trial(cfg, bench=bench)
     assert last.score < first.score
