@@ -1,0 +1,117 @@
+"""What runs trials, and the desk it works for: orders out, messages back, nothing else.
+
+A backend knows no study, no ledger and no score. It takes an order, hands it to a `TrialRunner`
+in some process, and passes each message of the runner to the desk, which says when to stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Any, Protocol
+
+from metasearch.errors import EnvironmentFault
+
+Message = Mapping[str, Any]
+"""Plain data from a runner: ``{"report": ..., "samples": ...}`` or ``{"error": ...}``."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """One trial to run, or to go on with. Plain data, for it travels."""
+
+    number: int
+    name: str
+    folder: str  # of the trial; the runner finds there how far it came
+    config: Mapping[str, Any]  # resolved
+
+    def to_data(self) -> dict[str, Any]:
+        """As a plain mapping that `Order(**data)` takes."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What trials may use."""
+
+    max_concurrent: int | None = None  # trials at once; None: as many as fit
+    cpus_per_trial: int = 1
+    gpus_per_trial: float = 0.0
+    retries: int = 2  # times a trial whose worker died starts anew from its last checkpoint
+
+    def fit(self, cpus: float, gpus: float) -> int:
+        """How many trials run at once on so many CPUs and GPUs.
+
+        Raises:
+            EnvironmentFault: not one.
+        """
+        slots = int(cpus // self.cpus_per_trial)
+        if 0 < self.gpus_per_trial < 1:  # what is left of a GPU cannot be joined with another's
+            slots = min(slots, int(gpus) * int(1 / self.gpus_per_trial))
+        elif self.gpus_per_trial:
+            slots = min(slots, int(gpus // self.gpus_per_trial))
+        if slots < 1:
+            raise EnvironmentFault(
+                f"a trial needs {self.cpus_per_trial} CPUs and {self.gpus_per_trial:g} GPUs; there "
+                f"are {cpus:g} CPUs and {gpus:g} GPUs. Lower --cpus-per-trial or "
+                "--gpus-per-trial, or join a larger cluster by --address."
+            )
+        return min(slots, self.max_concurrent or slots)
+
+
+class Desk(Protocol):
+    """Where a backend gets orders and brings messages."""
+
+    @property
+    def open(self) -> bool:
+        """Whether there may be another order, now or later."""
+        ...
+
+    @property
+    def stopping(self) -> bool:
+        """Whether trials that have not begun are to be dropped; `heard` stops those that have."""
+        ...
+
+    def next(self) -> Order | None:
+        """A trial to run; None if the desk is closed."""
+        ...
+
+    def heard(self, number: int, message: Message) -> bool:
+        """Take a message of a trial's runner; True: the trial is over, or is to stop here."""
+        ...
+
+    def died(self, number: int, error: str) -> None:
+        """A trial's worker died more often than it may."""
+        ...
+
+
+class Backend(Protocol):
+    """Runs what a desk orders. A context: workers live from entering to leaving it."""
+
+    in_process: bool
+    """Whether trials run in this very thread, so that an exception raised in it ends them."""
+
+    def __enter__(self) -> Backend:
+        """Get ready.
+
+        Raises:
+            EnvironmentFault: the machine or cluster cannot run even one trial.
+        """
+        ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let all workers go."""
+        ...
+
+    def run(self, desk: Desk) -> None:
+        """Return once the desk is closed and every trial that ran has stopped.
+
+        What the desk raises comes through.
+        """
+        ...

@@ -1,0 +1,281 @@
+"""The desk that a backend works for: asks, listens, judges, writes down, and tells.
+
+Ledger first: what is not in it did not happen; what is, is never run again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import re
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from metasearch.errors import ConfigError
+from metasearch.observe.base import Observer, Outcome, SearchInfo, TrialInfo
+from metasearch.search.backend import Message, Order
+from metasearch.search.files import write_atomically
+from metasearch.search.ledger import Ledger, Record, revive_report
+from metasearch.search.signals import Signals
+from metasearch.search.study import Study
+from metasearch.space import dump
+from metasearch.trial.report import Report, SampleGrid
+
+SAME_FAILURES = 5  # so many trials failing alike, and none that did not, and the search gives up
+
+Fill = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""Writes the defaults into a resolved tree; raises ConfigError if it cannot be run."""
+
+Ending = Literal["", "trials", "time", "interrupted", "failing"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Live:
+    """A trial without an outcome."""
+
+    info: TrialInfo
+    curve: list[tuple[int, float]] = field(default_factory=list)
+    last: Report | None = None
+
+
+class Conductor:
+    """Runs one sitting of a search; see `backend.Desk`."""
+
+    def __init__(
+        self,
+        info: SearchInfo,
+        ledger: Ledger,
+        study: Study,
+        audience: Audience,
+        signals: Signals,
+        fill: Fill = dict,
+    ) -> None:
+        """Begin with nothing asked; `resume` takes over what was."""
+        self._info = info
+        self._ledger = ledger
+        self._study = study
+        self._audience = audience
+        self._signals = signals
+        self._fill = fill
+        self._live: dict[int, _Live] = {}
+        self._waiting: deque[Order] = deque()  # asked in an earlier sitting
+        self._asked = 0
+        self._failures: list[str] | None = []  # of this sitting; None once a trial did not fail
+
+    def resume(self, past: Sequence[Record]) -> None:
+        """Take over what earlier sittings left: end what is at its end, put the rest in a queue."""
+        self._asked = len(past)
+        done = [(r.info, r.outcome) for r in past if r.outcome]
+        self._audience.opened(self._info, done)
+        for record in past:
+            if record.outcome is None:
+                self._take_over(record)
+
+    def _take_over(self, record: Record) -> None:
+        reports = record.reports()
+        curve = [(report.step, report.score) for report in reports]
+        live = _Live(record.info, curve, reports[-1] if reports else None)
+        self._live[record.number] = live
+        outcome = self._judge(live) if live.last else None
+        if outcome is None:
+            self._waiting.append(self._order(record.info))
+        else:  # it was over, and the driver died before it could write that down
+            self._end(live, outcome)
+
+    # What a backend sees ------------------------------------------------------------------------
+
+    @property
+    def ending(self) -> Ending:
+        """Why no trial is asked any more; empty as long as some are."""
+        self._signals.check()
+        if self._signals.first:
+            return "interrupted"
+        if self._failures and len(self._failures) >= SAME_FAILURES and len({*self._failures}) == 1:
+            return "failing"
+        if self._asked >= self._info.trials:
+            return "trials"
+        return "time" if self._over_time() else ""
+
+    @property
+    def conclusion(self) -> Ending:
+        """Why the sitting ended, once the backend has returned."""
+        whole = not self._live and (self._asked >= self._info.trials or self._over_time())
+        if not whole:
+            return self.ending
+        return "trials" if self._asked >= self._info.trials else "time"
+
+    @property
+    def open(self) -> bool:
+        """Whether there may be another order, now or later."""
+        ending = self.ending
+        return not ending or (bool(self._waiting) and not self.stopping)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether running trials are to stop at their next report, to be continued."""
+        return self.ending in {"interrupted", "failing"}
+
+    def next(self) -> Order | None:
+        """A trial to run; those that were asked before come first."""
+        if not self.open:
+            return None
+        order = self._waiting.popleft() if self._waiting else self._ask()
+        self._audience.started(self._live[order.number].info)
+        return order
+
+    def heard(self, number: int, message: Message) -> bool:
+        """Take a report or an error; True: the trial is over, or is to stop here."""
+        live = self._live.get(number)
+        if live is None:  # a late word of a trial that is over
+            return True
+        if "error" in message:
+            self._fail(live, **message["error"])
+            return True
+        report = revive_report(message["report"])
+        if live.last is None or report.step > live.last.step:
+            self._take_down(live, report, message["samples"])
+            outcome = self._judge(live)
+            if outcome is not None:
+                self._end(live, outcome)
+                return True
+        return self.stopping
+
+    def died(self, number: int, error: str) -> None:
+        """A trial's worker died more often than it may."""
+        if number in self._live:
+            reason = "out_of_memory" if "out of memory" in error.lower() else "infrastructure"
+            self._fail(self._live[number], reason, error)
+
+    # What happens behind the desk ---------------------------------------------------------------
+
+    def _ask(self) -> Order:
+        asked = self._study.ask()
+        config = asked.config
+        with contextlib.suppress(ConfigError):  # the worker will say so, and the trial has failed
+            config = self._fill(config)
+        info = TrialInfo(asked.number, trial_name(asked.number, config), asked.params, config)
+        self._ledger.asked(info, asked.seed)
+        self._asked += 1
+        self._live[info.number] = _Live(info)
+        return self._order(info)
+
+    def _order(self, info: TrialInfo) -> Order:
+        folder = self._ledger.folder / "trials" / info.name
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "config.yaml", dump(info.config), sync=False)
+        return Order(info.number, info.name, str(folder), info.config)
+
+    def _take_down(self, live: _Live, report: Report, samples: Mapping[str, Any] | None) -> None:
+        self._ledger.reported(live.info, report)
+        live.curve.append((report.step, report.score))
+        live.last = report
+        judge = not report.final
+        self._study.report(live.info.number, report.step, report.score, judge=judge)
+        grid = SampleGrid(**samples) if samples else None
+        self._audience.reported(live.info, Report(**{**vars(report), "samples": grid}))
+
+    def _judge(self, live: _Live) -> Outcome | None:
+        """How a trial ends with its last report, if it does."""
+        assert live.last is not None, "only what was reported is judged"
+        if not math.isfinite(live.last.score):
+            return _outcome(live.last, "pruned", "non_finite")
+        if live.last.final:
+            return _outcome(live.last, "complete", "finished")
+        verdict = self._study.verdict(live.info.number)
+        if verdict.stop:
+            return _outcome(live.last, "pruned", verdict.reason)
+        return _outcome(live.last, "pruned", "time") if self._over_time() else None
+
+    def _fail(self, live: _Live, reason: str, error: str) -> None:
+        folder = self._ledger.folder / "trials" / live.info.name
+        write_atomically(folder / "error.txt", error + "\n", sync=False)
+        if self._failures is not None:
+            self._failures.append(error.rpartition("\n")[2])
+        last = live.last
+        self._end(live, Outcome(
+            "failed", reason, step=last.step if last else 0, error=error,
+            seconds=last.cost.seconds if last else 0.0,
+        ))  # fmt: skip
+
+    def _end(self, live: _Live, outcome: Outcome) -> None:
+        number = live.info.number
+        if outcome.state != "failed":
+            self._failures = None
+        notes = self._study.notes(number)
+        self._ledger.done(live.info, outcome, tuple(live.curve), live.last, notes)
+        del self._live[number]
+        self._study.tell(number, live.info.name, outcome)
+        self._audience.ended(live.info, outcome)
+
+    def _over_time(self) -> bool:
+        limit = self._info.time_s
+        return limit is not None and self._ledger.lease.elapsed_s >= limit
+
+
+class Audience:
+    """The observers of a search. One that fails is sent away: a picture never ends a search."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        """Tell them nothing yet."""
+        self._observers = list(observers)
+        self._opened = False
+
+    def opened(self, search: SearchInfo, past: Sequence[tuple[TrialInfo, Outcome]]) -> None:
+        """See `Observer`."""
+        self._opened = True
+        self._each(lambda observer: observer.opened(search, past))
+
+    def started(self, trial: TrialInfo) -> None:
+        """See `Observer`."""
+        self._each(lambda observer: observer.started(trial))
+
+    def reported(self, trial: TrialInfo, report: Report) -> None:
+        """See `Observer`."""
+        self._each(lambda observer: observer.reported(trial, report))
+
+    def ended(self, trial: TrialInfo, outcome: Outcome) -> None:
+        """See `Observer`."""
+        self._each(lambda observer: observer.ended(trial, outcome))
+
+    def closed(self, *, interrupted: bool) -> None:
+        """See `Observer`; nothing is told to those who saw no opening."""
+        if self._opened:
+            self._each(lambda observer: observer.closed(interrupted))
+
+    def _each(self, tell: Callable[[Observer], None]) -> None:
+        for observer in tuple(self._observers):
+            try:
+                tell(observer)
+            except Exception:
+                log.exception("%s failed and is left out from here on", type(observer).__name__)
+                self._observers.remove(observer)
+
+
+def trial_name(number: int, config: Mapping[str, Any]) -> str:
+    """What a trial's folder and its TensorBoard run are called, such as "0007-vae-reptile"."""
+    parts = [_joined(config.get(room)) for room in ("models", "algorithms")]
+    return "-".join([f"{number:04d}", *filter(None, parts)])
+
+
+def _joined(members: Any) -> str:
+    names = [m["name"] for m in members or () if isinstance(m, Mapping) and "name" in m]
+    text = "+".join(dict.fromkeys(map(str, names)))
+    return re.sub(r"[^A-Za-z0-9_+]", "_", text)[:40]
+
+
+def _outcome(last: Report, state: Literal["complete", "pruned"], reason: str) -> Outcome:
+    finite = math.isfinite(last.score)
+    return Outcome(
+        state,
+        reason,
+        score=last.score if finite else None,
+        low=last.low if finite else None,
+        high=last.high if finite else None,
+        step=last.step,
+        seconds=last.cost.seconds,
+    )

@@ -1,0 +1,268 @@
+"""The truth of a search: what was asked and what finished, in small files of our own.
+
+`ledger/0007.asked.json` is written before a trial starts, `ledger/0007.done.json` when it is over;
+neither is ever changed. All else in a run folder is derived from them or adds to them. Reading
+needs neither torch, Ray nor Optuna, and the folder may move: no path in it is absolute.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from metasearch.errors import RunError
+from metasearch.observe.base import Draw, Outcome, SearchInfo, TrialInfo
+from metasearch.search.files import (
+    append_line,
+    read_json,
+    read_lines,
+    sync_folder,
+    to_json,
+    write_atomically,
+)
+from metasearch.search.lease import Lease, read_holder
+from metasearch.trial.report import Report
+
+FORMAT = 1
+Curve = tuple[tuple[int, float], ...]  # (step, score), by step
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of one trial. `outcome` is None while it runs or waits to be resumed."""
+
+    info: TrialInfo
+    folder: Path
+    asked_at: float  # unix time
+    outcome: Outcome | None = None
+    done_at: float | None = None
+    curve: Curve = ()  # of a trial that is over; `reports` knows the rest
+    notes: Mapping[str, Any] = field(default_factory=dict)  # what a pruner remembers of it
+
+    @property
+    def number(self) -> int:
+        """Counts from 0 in the order of asking."""
+        return self.info.number
+
+    def reports(self) -> list[Report]:
+        """Every report so far, by step, without pictures and snapshots."""
+        return [revive_report(line) for line in read_lines(self.folder / "reports.jsonl")]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, read."""
+
+    folder: Path
+    info: SearchInfo
+    manifest: Mapping[str, Any]
+    trials: Sequence[Record]  # by number
+    state: Literal["running", "finished", "stopped"]
+    elapsed_s: float  # the clock of the search, over all its sittings
+
+    def best(self, n: int = 1) -> list[Record]:
+        """The best `n` trials that finished, best first; of equals, the earlier."""
+        sign = 1.0 if self.info.direction == "minimize" else -1.0
+        done = [(t, t.outcome.score) for t in self.trials if t.outcome and _usable(t.outcome)]
+        ranked = sorted(done, key=lambda pair: sign * (pair[1] or 0.0))
+        return [trial for trial, _ in ranked[:n]]
+
+    def count(self, state: str) -> int:
+        """How many trials ended `complete`, `pruned` or `failed`."""
+        return sum(t.outcome is not None and t.outcome.state == state for t in self.trials)
+
+
+def open_run(folder: Path) -> Run:
+    """Read a run folder; it may be running.
+
+    Raises:
+        RunError: it is no run folder, or is damaged.
+    """
+    manifest = read_json(folder / "manifest.json")
+    if manifest is None:
+        raise RunError(
+            f"{folder}: no run folder (no manifest.json). "
+            "`metasearch list` shows the runs there are."
+        )
+    if manifest.get("format") != FORMAT:
+        raise RunError(
+            f"{folder}: written in format {manifest.get('format')!r}; this version reads {FORMAT}. "
+            f"Use metasearch {manifest.get('versions', {}).get('metasearch', 'of another version')}"
+        )
+    holder = read_holder(folder / "ledger")
+    records = read_records(folder)
+    info = _revive_info(manifest["search"], folder)
+    over = all(r.outcome for r in records) and _spent(info, len(records), holder.clock_s)
+    state: Literal["running", "finished", "stopped"] = "finished" if over else "stopped"
+    return Run(
+        folder=folder,
+        info=info,
+        manifest=manifest,
+        trials=records,
+        state="running" if holder.alive else state,
+        elapsed_s=holder.clock_s,
+    )
+
+
+def _spent(info: SearchInfo, asked: int, elapsed_s: float) -> bool:
+    return asked >= info.trials or (info.time_s is not None and elapsed_s >= info.time_s)
+
+
+def read_records(folder: Path) -> list[Record]:
+    """Every trial in the ledger of a run folder, by number.
+
+    Raises:
+        RunError: a record is missing or unreadable.
+    """
+    names = {path.name for path in (folder / "ledger").glob("*.json")}
+    asked = sorted(
+        (name for name in names if name.endswith(".asked.json")),
+        key=lambda name: (len(name), name),  # 10000 comes after 9999
+    )
+    records = [_read_record(folder, number, name, names) for number, name in enumerate(asked)]
+    strays = {n for n in names if n.endswith(".done.json")} - {_done(r.number) for r in records}
+    if strays:
+        raise RunError(
+            f"{folder}/ledger: {min(strays)} has no record of its being asked. "
+            "Restore the ledger from a copy."
+        )
+    return records
+
+
+def _read_record(folder: Path, number: int, name: str, names: set[str]) -> Record:
+    if name != _asked(number):
+        raise RunError(
+            f"{folder}/ledger: {_asked(number)} is missing, but {name} is there. "
+            "Restore the ledger from a copy."
+        )
+    asked = read_json(folder / "ledger" / name) or {}
+    done = read_json(folder / "ledger" / _done(number)) if _done(number) in names else None
+    info = TrialInfo(number, asked["name"], asked["params"], asked["config"])
+    place = folder / "trials" / info.name
+    if done is None:
+        return Record(info, place, asked["asked_at"])
+    return Record(
+        info,
+        place,
+        asked["asked_at"],
+        outcome=Outcome(**done["outcome"]),
+        done_at=done["done_at"],
+        curve=tuple((step, number_or_nan(score)) for step, score in done["curve"]),
+        notes=done["notes"],
+    )
+
+
+class Ledger:
+    """The only writer of a run folder's records; holds the lease."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the lease of `folder`, which is made if it is not there.
+
+        Raises:
+            RunError: another process holds it.
+        """
+        (folder / "ledger").mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.lease = Lease.acquire(folder / "ledger")
+
+    def asked(self, info: TrialInfo, sampler_seed: int) -> Record:
+        """Write down that a trial was asked for, before anybody runs it."""
+        record = Record(info, self.folder / "trials" / info.name, asked_at=time.time())
+        data = asdict(info) | {
+            "format": FORMAT,
+            "sampler_seed": sampler_seed,
+            "asked_at": record.asked_at,
+            "fence": self.lease.fence,
+        }
+        self._write(_asked(info.number), data)
+        return record
+
+    def done(
+        self, info: TrialInfo, outcome: Outcome, curve: Curve, last: Report | None, notes: Any
+    ) -> None:
+        """Write down how a trial ended, before anybody else is told."""
+        data = {
+            "format": FORMAT,
+            "number": info.number,
+            "outcome": asdict(outcome),
+            "curve": curve,
+            "last": last.to_data() if last else None,
+            "notes": notes,
+            "done_at": time.time(),
+            "fence": self.lease.fence,
+        }
+        self._write(_done(info.number), data)
+
+    def reported(self, info: TrialInfo, report: Report) -> None:
+        """Add a report to those of its trial."""
+        self.lease.check()
+        place = self.folder / "trials" / info.name
+        append_line(place / "reports.jsonl", to_json(report.to_data()))
+        self.lease.renew()
+
+    def _write(self, name: str, data: Mapping[str, Any]) -> None:
+        self.lease.check()
+        write_atomically(self.folder / "ledger" / name, to_json(data) + "\n")
+        self.lease.renew()
+
+    def write_manifest(self, data: Mapping[str, Any]) -> None:
+        """Describe the search; the one record that is written anew in each sitting."""
+        self.lease.check()
+        write_atomically(self.folder / "manifest.json", to_json(data) + "\n")
+        sync_folder(self.folder.parent)
+
+    def close(self) -> None:
+        """Give the lease back."""
+        self.lease.release()
+
+
+def revive_report(data: Mapping[str, Any]) -> Report:
+    """The report in a line of reports.jsonl, where null stands for a number not finite."""
+    floats = {name: number_or_nan(data[name]) for name in ("score", "low", "high", "before")}
+    tables = {
+        name: {key: number_or_nan(value) for key, value in data[name].items()}
+        for name in ("per_task", "scalars")
+    }
+    return Report.from_data({**data, **floats, **tables})
+
+
+def number_or_nan(value: float | None) -> float:
+    """What JSON holds for a number: null is NaN."""
+    return math.nan if value is None else value
+
+
+def describe(info: SearchInfo) -> dict[str, Any]:
+    """A search as plain data for manifest.json, without the path of its folder."""
+    data = asdict(info)
+    del data["folder"]
+    return data
+
+
+def _revive_info(data: Mapping[str, Any], folder: Path) -> SearchInfo:
+    draws = [
+        Draw(
+            **{
+                **draw,
+                "options": tuple(draw["options"]),
+                "only_if": tuple((path, label) for path, label in draw["only_if"]),
+            }
+        )
+        for draw in data["draws"]
+    ]
+    return SearchInfo(**{**data, "folder": folder, "draws": draws})
+
+
+def _usable(outcome: Outcome) -> bool:
+    return outcome.state == "complete" and outcome.score is not None
+
+
+def _asked(number: int) -> str:
+    return f"{number:04d}.asked.json"
+
+
+def _done(number: int) -> str:
+    return f"{number:04d}.done.json"

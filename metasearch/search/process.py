@@ -1,0 +1,72 @@
+"""What a search changes about its process, and puts back: threads, variables, loggers."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+def limit_threads(cpus: int) -> None:
+    """Let this process compute with `cpus` threads; best called before torch is imported.
+
+    One trial per core is faster than each trial on all cores, and then the order in which a sum
+    is taken does not depend on the machine.
+    """
+    for name in _THREADS:
+        os.environ[name] = str(cpus)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(cpus)
+
+
+@contextlib.contextmanager
+def threads_restored() -> Iterator[None]:
+    """Undo `limit_threads` in the end, for a process that is not a worker's alone."""
+    torch = sys.modules.get("torch")
+    count = torch.get_num_threads() if torch else 0
+    with _variables_restored(_THREADS):
+        yield
+    if torch:
+        torch.set_num_threads(count)
+
+
+@contextlib.contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables, and put back what was there."""
+    with _variables_restored(values):
+        os.environ.update(values)
+        yield
+
+
+@contextlib.contextmanager
+def _variables_restored(names: Iterable[str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def log_to_file(name: str, file: Path) -> Iterator[None]:
+    """Send the lines of the logger `name`, and of those below it, to a file and nowhere else."""
+    logger = logging.getLogger(name)
+    before = (logger.handlers[:], logger.propagate, logger.level)
+    handler = logging.FileHandler(file, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        handler.close()
+        logger.handlers, logger.propagate = before[0], before[1]
+        logger.setLevel(before[2])

@@ -1,0 +1,297 @@
+"""Trials as Ray Tune runs them: on this machine, or on a cluster. The only file that imports Ray.
+
+Tune moves trials and workers; what to try and what to stop is the desk's business. So Tune gets a
+searcher and a scheduler that only pass on, no logger, no snapshot worth restoring, and a class
+trainable whose worker process serves one trial after another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import ray
+from ray import tune
+from ray._private import ray_constants
+from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+from ray.tune.callback import Callback
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from metasearch.errors import EnvironmentFault
+from metasearch.search.backend import Desk, Order, Resources
+from metasearch.search.process import environment, log_to_file
+from metasearch.search.worker import TrialRunner
+
+_TUNE = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours hears SIGTERM and SIGHUP as well
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # nothing is ever restored from Tune's snapshots
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # a relative path in a config means the same everywhere
+}
+_PRIVATE = {  # of a Ray of our own
+    "RAY_AUTH_MODE": "token",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listens on the loopback interface alone
+}
+_STORE = 200 * 2**20  # bytes for reports on their way; Ray would take a third of the memory
+
+
+class RayBackend:
+    """Runs as many trials at once as fit, or `max_concurrent`.
+
+    Starts a private Ray on this machine, or joins the cluster at `address`, or uses the Ray that
+    this process is connected to already, which it leaves running.
+    """
+
+    in_process = False
+
+    def __init__(
+        self, trial: str, resources: Resources, scratch: Path, *, address: str | None = None
+    ) -> None:
+        """`scratch` is for Tune's own files, which are of no use afterwards."""
+        self._trial = trial
+        self._resources = resources
+        self._scratch = scratch
+        self._address = address
+        self._open = contextlib.ExitStack()
+        self.slots = 0
+
+    def __enter__(self) -> RayBackend:
+        """Start or join Ray, and let its first workers import what trials need.
+
+        Raises:
+            EnvironmentFault: the cluster cannot be reached, or not one trial fits into it.
+        """
+        with contextlib.ExitStack() as stack:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._scratch.mkdir(parents=True)
+            stack.callback(shutil.rmtree, self._scratch / "tune", ignore_errors=True)
+            stack.enter_context(log_to_file("ray", self._scratch / "ray.log"))
+            if not ray.is_initialized():
+                self._connect(stack)
+            stack.enter_context(environment(_TUNE))
+            have = ray.cluster_resources()
+            self.slots = self._resources.fit(have.get("CPU", 0.0), have.get("GPU", 0.0))
+            self._open = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._open.close()
+
+    def run(self, desk: Desk) -> None:
+        """Return once the desk is closed and every trial that ran has stopped."""
+        need = self._resources
+        bridge = _Bridge(desk, self.slots)
+        with environment({"TUNE_MAX_PENDING_TRIALS_PG": str(self.slots)}):
+            tune.run(
+                _Worker,
+                name="tune",
+                config={"trial": self._trial, "cpus": need.cpus_per_trial},
+                resources_per_trial={"cpu": need.cpus_per_trial, "gpu": need.gpus_per_trial},
+                num_samples=-1,
+                storage_path=str(self._scratch.resolve()),
+                search_alg=_Searcher(bridge),
+                scheduler=_Scheduler(bridge),
+                verbose=0,
+                max_failures=need.retries,
+                raise_on_failed_trial=False,
+                reuse_actors=True,
+                callbacks=[_Strip()],
+                trial_dirname_creator=lambda trial: str(trial.trial_id),
+            )
+        if bridge.fault is not None:
+            raise bridge.fault
+
+    def _connect(self, stack: contextlib.ExitStack) -> None:
+        need = self._resources
+        if self._address is not None:
+            if self._address.startswith("ray://"):
+                raise EnvironmentFault(
+                    f"{self._address!r} is a Ray Client address, through which no search can be "
+                    "run. Start the search on a node of the cluster, as with `ray job submit`."
+                )
+            try:
+                ray.init(self._address, log_to_driver=False)
+            except Exception as fault:
+                raise EnvironmentFault(
+                    f"no Ray cluster answers at {self._address!r} ({fault}). Check the address, "
+                    "that `ray --version` is the same there, and the token in ~/.ray/auth_token."
+                ) from fault
+        else:
+            stack.enter_context(_private())
+            at_once = need.max_concurrent
+            ray.init(
+                num_cpus=at_once * need.cpus_per_trial if at_once else None,
+                include_dashboard=False,
+                log_to_driver=False,
+                object_store_memory=_STORE,
+            )
+        stack.callback(ray.shutdown)
+
+
+class _Bridge:
+    """What Tune's searcher and scheduler share: which trial is which, and the desk."""
+
+    def __init__(self, desk: Desk, slots: int) -> None:
+        self.desk = desk
+        self.slots = slots
+        self.live: dict[str, int] = {}  # Tune's id -> our number
+        self.errors: dict[str, str] = {}
+        self.fault: Exception | None = None  # of the desk; ends the run
+
+    @property
+    def stopping(self) -> bool:
+        return self.fault is not None or self.desk.stopping
+
+    def suggest(self, trial_id: str) -> Order | None:
+        order = self.desk.next()
+        if order is not None:
+            self.live[trial_id] = order.number
+        return order
+
+    def heard(self, trial_id: str, message: Mapping[str, Any]) -> bool:
+        try:
+            over = self.fault is not None or self.desk.heard(self.live[trial_id], message)
+        except Exception as fault:  # Tune would turn it into a text
+            self.fault, over = fault, True
+        if over:
+            self.live.pop(trial_id, None)
+        return over
+
+    def died(self, trial_id: str) -> None:
+        number = self.live.pop(trial_id, None)
+        if number is not None and self.fault is None:
+            self.desk.died(number, self.errors.get(trial_id, "the worker died"))
+
+
+class _Searcher(Searcher):  # type: ignore[misc]
+    """Hands out the desk's orders."""
+
+    def __init__(self, bridge: _Bridge) -> None:
+        super().__init__()
+        self._bridge = bridge
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        bridge = self._bridge
+        if bridge.fault is not None or not bridge.desk.open:
+            return str(Searcher.FINISHED)
+        if len(bridge.live) >= bridge.slots:
+            return None
+        order = bridge.suggest(trial_id)
+        # As one text: Tune copies, merges and flattens mappings at every turn.
+        return {"order": json.dumps(order.to_data())} if order else str(Searcher.FINISHED)
+
+    def on_trial_complete(
+        self,
+        trial_id: str,
+        result: Any = None,  # noqa: ARG002
+        error: bool = False,  # noqa: FBT001, FBT002
+    ) -> None:
+        if error:
+            self._bridge.died(trial_id)
+        else:
+            self._bridge.live.pop(trial_id, None)
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Nothing: the ledger is the truth."""
+
+
+class _Scheduler(FIFOScheduler):  # type: ignore[misc]
+    """Passes every report to the desk, the last one too, and stops what the desk says."""
+
+    _supports_buffered_results = False
+
+    def __init__(self, bridge: _Bridge) -> None:
+        super().__init__()
+        self._bridge = bridge
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:  # noqa: ARG002
+        over = self._bridge.heard(trial.trial_id, result["message"][0])
+        return str(TrialScheduler.STOP if over else TrialScheduler.CONTINUE)
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:  # noqa: ARG002
+        if trial.error_file:
+            text = Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
+            self._bridge.errors[trial.trial_id] = text.strip()[-4000:]
+
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """Leave it to Tune's own queue; asking for a trial here costs an actor for each.
+
+        Tune calls this at every step, so it is where trials that wait for a worker are dropped
+        when the search is to end.
+        """
+        if self._bridge.stopping:
+            for trial in tuple(tune_controller.get_live_trials()):
+                if trial.status == Trial.PENDING:
+                    tune_controller.stop_trial(trial)
+
+
+class _Strip(Callback):  # type: ignore[misc]
+    """Takes the report out of what Tune keeps of every trial: its pictures are large."""
+
+    def on_trial_result(
+        self,
+        iteration: int,  # noqa: ARG002
+        trials: Any,  # noqa: ARG002
+        trial: Any,  # noqa: ARG002
+        result: Any,
+        **info: Any,  # noqa: ARG002
+    ) -> None:
+        del result["message"]
+
+
+class _Worker(tune.Trainable):  # type: ignore[misc]
+    """A worker process as Tune knows it."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._runner = TrialRunner(config["trial"], cpus=config["cpus"])
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._runner.start(Order(**json.loads(new_config["order"])))
+        return True
+
+    def step(self) -> dict[str, Any]:
+        return {"message": [self._runner.next()]}  # in a list, for Tune flattens mappings
+
+    def cleanup(self) -> None:
+        self._runner.close()
+
+
+@contextlib.contextmanager
+def _private() -> Iterator[None]:
+    """Keep a Ray of our own off the network, and behind a token that lives as long as it does.
+
+    Ray would take the token from the home directory, and leave one there. It reads its variables
+    when it is imported and when it first needs them, so what it read has to be refreshed.
+    """
+    on_network = ray_constants.ENABLE_RAY_CLUSTER
+    try:
+        with environment({**_PRIVATE, "RAY_AUTH_TOKEN": secrets.token_hex(32)}):
+            ray_constants.ENABLE_RAY_CLUSTER = False
+            _read_token_again()
+            yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = on_network
+        _read_token_again()
+
+
+def _read_token_again() -> None:
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()

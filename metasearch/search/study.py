@@ -1,0 +1,289 @@
+"""What to try next and what to stop: Optuna behind three verbs. Knows no Ray and no files but one.
+
+The study is derived: it is rebuilt from the ledger whenever a search is opened, so a torn, stale
+or deleted journal cannot hurt. The journal is written for `optuna-dashboard` and for people.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna.storages.journal import BaseJournalBackend
+from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState, create_trial
+
+from metasearch.observe.base import Outcome
+from metasearch.rng import Stream
+from metasearch.search import advisors
+from metasearch.search.advisors import Pruner, Sampler
+from metasearch.search.ledger import Record
+from metasearch.space import sample
+
+_STATES = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A suggestion."""
+
+    number: int
+    params: Mapping[str, Any]  # draw path -> value or label
+    config: Mapping[str, Any]  # resolved
+    seed: int  # the sampler's, for this suggestion alone
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a trial should stop, and why."""
+
+    stop: bool
+    reason: str = ""
+
+
+GO_ON = Verdict(stop=False)
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What a study is made of."""
+
+    name: str
+    direction: Literal["minimize", "maximize"]
+    seed: int
+    sampler: Sampler
+    pruner: Pruner
+    reports: int  # of a trial that runs to its end; the pruners' unit of time
+
+
+class Study:
+    """One search as Optuna sees it; trial numbers are those of the ledger.
+
+    A suggestion is a function of the seed, its number and the trials that were told before: the
+    sampler carries no state from one to the next, so a search that was killed and continued asks
+    the same as one that was not (exactly, if one trial runs at a time).
+
+    A trial is RUNNING in the journal from `ask` to `tell`. One that an interrupt left without an
+    outcome stays so, as it may go on; in a search that came to its end there is none.
+    """
+
+    def __init__(
+        self,
+        journal: Path,
+        space: Any,
+        advice: Advice,
+        past: Sequence[Record] = (),
+    ) -> None:
+        """Write `journal` anew from `past`, the ledger's records by number.
+
+        Of trials without an outcome the reports are read and judged again; see `verdict`.
+        """
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._space = space
+        self._advice = advice
+        self._live: dict[int, _Live] = {}
+        self._asked = len(past)
+        draft = journal.with_name(f".{journal.name}.draft")
+        self._journal = _Journal(draft)
+        self._storage = optuna.storages.JournalStorage(self._journal)
+        self._study = optuna.create_study(
+            storage=self._storage,
+            study_name=advice.name,
+            direction=advice.direction,
+            pruner=make_pruner(advice.pruner, advice.reports),
+        )
+        for record in past:
+            self._study.add_trial(self._frozen(record))
+        for record in past:
+            if record.outcome is None:
+                self._adopt(record)
+        draft.replace(journal)  # the open file moves along
+
+    def ask(self) -> Asked:
+        """Suggest the next trial."""
+        number, self._asked = self._asked, self._asked + 1
+        seed = (
+            Stream(self._advice.seed).at("sampler", number).key % 2**32
+        )  # what NumPy's old one takes
+        self._study.sampler = make_sampler(self._advice.sampler, seed)
+        trial = self._study.ask()
+        config = sample(self._space, trial)
+        self._live[number] = _Live(trial)
+        return Asked(number, dict(trial.params), config, seed)
+
+    def report(self, number: int, step: int, score: float, *, judge: bool = True) -> Verdict:
+        """Take an intermediate score and say whether to stop; a step told before changes nothing.
+
+        Optuna counts reports, from 1, where a search counts gradient evaluations: a rung is then
+        the same number for pruners and people. Without `judge` the score is only taken down, for
+        the trial is at its end anyway.
+        """
+        live = self._live[number]
+        if step <= live.step:
+            return GO_ON
+        live.step = step
+        live.reports += 1
+        live.trial.report(score, live.reports)
+        if not math.isfinite(score):
+            live.verdict = Verdict(stop=True, reason="non_finite")
+        elif judge and live.trial.should_prune():
+            live.verdict = Verdict(stop=True, reason="pruner")
+        return live.verdict
+
+    def verdict(self, number: int) -> Verdict:
+        """What was last said about a trial without an outcome."""
+        return self._live[number].verdict
+
+    def notes(self, number: int) -> dict[str, Any]:
+        """What the pruner remembers of a trial, for the ledger: without it, it would forget."""
+        attrs = self._storage.get_trial(number).system_attrs
+        return {key: value for key, value in attrs.items() if not key.startswith("tpe:")}
+
+    def tell(self, number: int, name: str, outcome: Outcome) -> None:
+        """Close a trial: complete with its score, pruned with its reports, or failed."""
+        trial = self._live.pop(number).trial
+        for key, value in _attributes(name, outcome).items():
+            trial.set_user_attr(key, value)  # first, for a finished trial cannot be changed
+        values = outcome.score if outcome.state == "complete" else None
+        self._study.tell(trial, values, state=_STATES[outcome.state])
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._journal.close()
+
+    def _adopt(self, record: Record) -> None:
+        """Go on with a trial that has no outcome: take its reports down again, in order."""
+        # One study per storage: Optuna's ids are its numbers, and these are the ledger's.
+        self._live[record.number] = _Live(Trial(self._study, record.number))
+        for report in record.reports():
+            self.report(record.number, report.step, report.score, judge=not report.final)
+
+    def _frozen(self, record: Record) -> FrozenTrial:
+        fixed = FixedTrial(dict(record.info.params), number=record.number)
+        sample(self._space, fixed)  # for the distributions, which the ledger does not keep
+        outcome = record.outcome
+        curve = {i: score for i, (_, score) in enumerate(record.curve, start=1)}
+        last = curve.get(len(curve), math.nan)
+        state = _STATES[outcome.state] if outcome else TrialState.RUNNING
+        value = outcome.score if outcome and outcome.state == "complete" else None
+        if state is TrialState.PRUNED and not math.isnan(last):
+            value = last  # as Optuna does when it is told
+        frozen = create_trial(
+            state=state,
+            value=value,
+            params=fixed.params,
+            distributions=fixed.distributions,
+            intermediate_values=curve,
+            user_attrs=_attributes(record.info.name, outcome) if outcome else {},
+            system_attrs=dict(record.notes),
+        )
+        frozen.datetime_start = datetime.fromtimestamp(record.asked_at)
+        if record.done_at is not None:
+            frozen.datetime_complete = datetime.fromtimestamp(record.done_at)
+        return frozen
+
+
+@dataclass
+class _Live:
+    """A trial between `ask` and `tell`."""
+
+    trial: Trial
+    step: int = -1  # of the last report, in gradient evaluations
+    reports: int = 0
+    verdict: Verdict = GO_ON
+
+
+def _attributes(name: str, outcome: Outcome) -> dict[str, Any]:
+    """What optuna-dashboard shows beside the parameters."""
+    shown = {
+        "name": name,
+        "reason": outcome.reason,
+        "low": outcome.low,
+        "high": outcome.high,
+        "seconds": round(outcome.seconds, 3),
+        "error": outcome.error.rpartition("\n")[2],
+    }
+    return {key: value for key, value in shown.items() if value not in {None, ""}}
+
+
+def make_sampler(sampler: Sampler, seed: int) -> optuna.samplers.BaseSampler:
+    """Optuna's sampler for ours; a fresh one for each suggestion."""
+    match sampler:
+        case advisors.RandomSearch():
+            return optuna.samplers.RandomSampler(seed=seed)
+        case advisors.TPE():
+            with warnings.catch_warnings():  # that `group` is experimental is a decision of ours
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                return optuna.samplers.TPESampler(
+                    seed=seed,
+                    n_startup_trials=sampler.startup_trials,
+                    n_ei_candidates=sampler.candidates,
+                    multivariate=True,
+                    group=True,
+                    constant_liar=True,
+                )
+
+
+def make_pruner(pruner: Pruner, reports: int) -> optuna.pruners.BasePruner:
+    """Optuna's pruner for ours; a step is a report, and a whole trial has `reports` of them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return _make_pruner(pruner, reports)
+
+
+def _make_pruner(pruner: Pruner, reports: int) -> optuna.pruners.BasePruner:
+    kinds = optuna.pruners
+    made: optuna.pruners.BasePruner
+    match pruner:
+        case advisors.NoPruner():
+            made = kinds.NopPruner()
+        case advisors.Median(startup_trials=startup, warmup=warmup):
+            made = kinds.MedianPruner(startup, warmup + 1)  # earlier steps are not pruned
+        case advisors.Percentile(keep=keep, startup_trials=startup, warmup=warmup):
+            made = kinds.PercentilePruner(keep, startup, warmup + 1)
+        case advisors.SuccessiveHalving(first_rung=first, reduction=reduction):
+            made = kinds.SuccessiveHalvingPruner(first, reduction)
+        case advisors.Hyperband(first_rung=first, reduction=reduction):
+            made = kinds.HyperbandPruner(first, reports, reduction)
+        case advisors.Threshold(lower=lower, upper=upper, warmup=warmup):
+            made = kinds.ThresholdPruner(lower, upper, warmup + 1)
+        case advisors.Patient(patience=patience, margin=margin):
+            made = kinds.PatientPruner(None, patience, margin)
+    return made
+
+
+class _Journal(BaseJournalBackend):  # type: ignore[misc]
+    """Optuna's journal format with one writer, which reads back only what it just wrote.
+
+    Differs from `JournalFileBackend`, which locks, syncs and re-reads the file for every line:
+    the lease admits one writer, and what a power cut takes is rebuilt from the ledger.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", encoding="utf-8")
+        self._first = 0  # the number of the first of `_fresh`
+        self._fresh: list[dict[str, Any]] = []
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        lines = [json.dumps(log, separators=(",", ":")) for log in logs]
+        self._file.writelines(f"{line}\n" for line in lines)
+        self._file.flush()  # dashboards read along
+        self._fresh += [json.loads(line) for line in lines]
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        del self._fresh[: log_number_from - self._first]
+        self._first = log_number_from
+        return iter(tuple(self._fresh))
+
+    def close(self) -> None:
+        self._file.close()

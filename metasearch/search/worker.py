@@ -1,0 +1,167 @@
+"""What runs inside a worker process: one trial after another, their reports as plain data.
+
+Knows no Ray. Imports torch only through the trial that it is given by name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gc
+import importlib
+import itertools
+import os
+import shutil
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+from metasearch.errors import RunError
+from metasearch.search.backend import Message, Order
+from metasearch.search.files import read_json, to_json, write_atomically
+from metasearch.search.process import limit_threads
+from metasearch.trial.report import Report, SampleGrid
+
+DEFAULT_TRIAL = "metasearch.trial.loop:trial_from_data"
+KEPT = 2  # checkpoints per trial
+ERROR_LINES = 30  # of a traceback
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE}
+
+
+Trial = Callable[[dict[str, Any], Path | None], Iterator[Report]]
+"""Takes a resolved config, and a snapshot's folder to go on from or None.
+
+Raises RunError before its first report if the snapshot is damaged: then an older one is tried.
+"""
+
+
+def load_trial(name: str) -> Trial:
+    """The trial function called ``module:function``.
+
+    Raises:
+        RunError: there is none.
+    """
+    module, _, function = name.partition(":")
+    try:
+        found: Trial = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as fault:
+        raise RunError(
+            f"no trial function {name!r} ({fault}). Name one as 'module:function', in a module "
+            "that every worker can import."
+        ) from fault
+    return found
+
+
+class TrialRunner:
+    """Runs trials report by report, and keeps the last checkpoints in a trial's folder."""
+
+    def __init__(self, trial: str, *, cpus: int = 1) -> None:
+        self._trial = trial
+        self._cpus = cpus
+        self._messages: Generator[Message, None, None] | None = None
+
+    def start(self, order: Order) -> None:
+        """Make ready to run an order, or to go on with it. One that still runs is dropped."""
+        self.close()
+        self._messages = self._run(order)
+
+    def next(self) -> Message:
+        """The next report, or what went wrong. Never raises what the trial raises.
+
+        Raises:
+            RunError: no trial was started.
+        """
+        if self._messages is None:
+            raise RunError("no trial was started. Call `start` before `next`.")
+        try:
+            return next(self._messages)
+        except (Exception, SystemExit) as fault:  # it ends this trial, not the search
+            return {"error": describe_error(fault)}
+
+    def close(self) -> None:
+        """Let go of the trial and its memory."""
+        if self._messages is not None:
+            with contextlib.suppress(Exception):  # of a trial that is over anyway
+                self._messages.close()
+            self._messages = None
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_initialized():
+            gc.collect()
+            torch.cuda.empty_cache()
+
+    def _run(self, order: Order) -> Generator[Message, None, None]:
+        limit_threads(self._cpus)
+        trial = load_trial(self._trial)
+        limit_threads(self._cpus)  # torch came with the trial
+        folder = Path(order.folder)
+        for start in (*whole_checkpoints(folder), None):
+            if start and (known := read_json(start / "report.json")):
+                # The driver may have died before it wrote this report down; it knows if not.
+                yield {"report": known, "samples": None}
+            reports = trial(dict(order.config), start)
+            try:
+                first = next(reports, None)
+            except RunError:
+                if start is None:
+                    raise
+                continue  # a damaged snapshot: go on from the one before it
+            for report in itertools.chain([first] if first else [], reports):
+                if report.snapshot is not None:
+                    keep_checkpoint(folder, report)
+                yield {"report": report.to_data(), "samples": _pictures(report.samples)}
+            raise RunError("the trial ended without a final report.")
+
+
+def _pictures(samples: SampleGrid | None) -> dict[str, Any] | None:
+    return vars(samples).copy() if samples else None
+
+
+def whole_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of a trial that were written to the end, newest first."""
+    found = (folder / "checkpoints").glob("[0-9]*/report.json")
+    return sorted((file.parent for file in found), key=lambda path: int(path.name), reverse=True)
+
+
+def keep_checkpoint(folder: Path, report: Report) -> None:
+    """Write the snapshot of a report as `checkpoints/<step>`, and drop the oldest.
+
+    The folder appears under its name only when it is whole; its report goes in last.
+    """
+    assert report.snapshot is not None, "only reports with a snapshot are kept"
+    place = folder / "checkpoints"
+    draft = place / f".{report.step}.{socket.gethostname()}.{os.getpid()}"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    report.snapshot.save(draft)
+    write_atomically(draft / "report.json", to_json(report.to_data()), sync=False)
+    final = place / str(report.step)
+    if final.exists():  # a remnant, or the same by a worker whose driver died: ours is as good
+        _remove(final)
+    draft.rename(final)
+    for old in whole_checkpoints(folder)[KEPT:]:
+        _remove(old)
+
+
+def _remove(checkpoint: Path) -> None:
+    (checkpoint / "report.json").unlink(missing_ok=True)  # first: what is left counts as torn
+    shutil.rmtree(checkpoint, ignore_errors=True)
+
+
+def describe_error(fault: BaseException) -> dict[str, str]:
+    """Why a trial failed, in a word, and the last lines of the traceback."""
+    lines = "".join(traceback.format_exception(fault)).strip().splitlines()
+    return {"reason": _reason(fault), "error": "\n".join(lines[-ERROR_LINES:])}
+
+
+def _reason(fault: BaseException) -> str:
+    text = str(fault).lower()
+    if isinstance(fault, MemoryError) or type(fault).__name__ == "OutOfMemoryError":
+        return "out_of_memory"
+    if isinstance(fault, RuntimeError) and ("out of memory" in text or "can't allocate" in text):
+        return "out_of_memory"
+    if isinstance(fault, OSError) and fault.errno in _DISK:
+        return "infrastructure"
+    return "user"

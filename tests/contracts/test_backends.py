@@ -1,0 +1,309 @@
+"""What every backend does alike: run, judge, record, survive."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import secrets
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from metasearch.errors import EnvironmentFault, RunError
+from metasearch.observe.base import SearchInfo, TrialInfo
+from metasearch.search.advisors import TPE, Median, NoPruner
+from metasearch.search.ledger import open_run, read_records
+from metasearch.search.run import Plan, Summary, make_backend, run_search
+from tests.search.driver import launch, lines, wait_until
+from tests.search.planted import STRIDE, TRIAL
+from tests.search.plans import plan
+
+
+@pytest.fixture(scope="module")
+def own_ray() -> Iterator[str]:
+    """One Ray for all tests of this file; its address."""
+    import ray
+
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False)
+    yield ray.get_runtime_context().gcs_address
+    ray.shutdown()
+    del os.environ["RAY_AUTH_TOKEN"]
+
+
+@pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.ray)])
+def kind(request: pytest.FixtureRequest) -> str:
+    if request.param == "ray":
+        request.getfixturevalue("own_ray")
+    return str(request.param)
+
+
+def search(made: Plan, folder: Path, **how: Any) -> Summary:
+    return run_search(made, folder, trial=TRIAL, **how)
+
+
+def journal(folder: Path) -> list[optuna.trial.FrozenTrial]:
+    """The study as optuna-dashboard would read it."""
+    backend = optuna.storages.journal.JournalFileBackend(str(folder / "study.journal"))
+    storage = optuna.storages.JournalStorage(backend)
+    return optuna.load_study(study_name="planted", storage=storage).trials
+
+
+ENDS = {
+    "end": {
+        "choice": [
+            {"name": "well"},
+            {"name": "nan"},
+            {"name": "raise", "at": 3},
+            {"name": "memory", "at": 1},
+            {"name": "mute", "at": 2},
+        ]
+    },
+    "pictures": True,
+}
+
+
+def test_outcomes_are_what_happened_and_the_journal_says_the_same(kind, tmp_path):
+    made = plan(ENDS, trials=24, backend=kind, max_concurrent=2, pruner=Median(startup_trials=1))
+    summary = search(made, tmp_path / "run")
+    assert (summary.ending, summary.exit_code) == ("trials", 0)
+    run = open_run(tmp_path / "run")
+    assert run.state == "finished"
+    assert [t.number for t in run.trials] == list(range(24))
+
+    reasons = Counter()
+    for trial in run.trials:
+        end, out = trial.info.params["end"], trial.outcome
+        reasons[out.state, out.reason] += 1
+        if out.state == "failed":
+            assert (end, out.reason) in {
+                ("raise", "user"),
+                ("memory", "out_of_memory"),
+                ("mute", "user"),
+            }
+            assert (trial.folder / "error.txt").read_text().strip() == out.error
+        elif out.reason == "non_finite":
+            assert (end, out.state, out.score) == ("nan", "pruned", None)
+        else:
+            assert (out.state, out.reason) in {("complete", "finished"), ("pruned", "pruner")}
+    assert {state for state, _ in reasons} == {"complete", "pruned", "failed"}, reasons
+    assert reasons["pruned", "pruner"] > 0, reasons
+
+    told = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+    frozen = journal(tmp_path / "run")
+    assert [told[t.state] for t in frozen] == [t.outcome.state for t in run.trials]
+    for theirs, ours in zip(frozen, run.trials, strict=True):
+        assert theirs.params == ours.info.params
+        assert theirs.user_attrs["name"] == ours.info.name
+        assert theirs.user_attrs["reason"] == ours.outcome.reason
+
+
+def test_every_report_is_kept_the_one_that_stopped_the_trial_too(kind, tmp_path):
+    made = plan(ENDS, trials=24, backend=kind, max_concurrent=2, pruner=Median(startup_trials=1))
+    search(made, tmp_path / "run")
+    run = open_run(tmp_path / "run")
+    assert {t.outcome.reason for t in run.trials} >= {"pruner", "non_finite", "finished"}
+    for trial, frozen in zip(run.trials, journal(tmp_path / "run"), strict=True):
+        kept = [(r.step, r.score) for r in trial.reports()]
+        assert [step for step, _ in kept] == [STRIDE * i for i in range(1, len(kept) + 1)]
+        assert repr(list(trial.curve)) == repr(kept)
+        told = [frozen.intermediate_values[i] for i in range(1, len(kept) + 1)]
+        assert repr(told) == repr([score for _, score in kept])
+        assert len(frozen.intermediate_values) == len(kept)
+        if trial.outcome.reason == "non_finite":
+            assert len(kept) == 2 and math.isnan(kept[-1][1])
+        if trial.outcome.state != "failed":
+            assert trial.outcome.step == kept[-1][0]
+
+
+def test_observers_see_each_event_once_and_in_order(kind, tmp_path):
+    seen: list[tuple[Any, ...]] = []
+
+    class Watch:
+        def opened(self, search: SearchInfo, past: Any) -> None:
+            seen.append(("opened", search.name, len(past)))
+
+        def started(self, trial: TrialInfo) -> None:
+            seen.append(("started", trial.number))
+
+        def reported(self, trial: TrialInfo, report: Any) -> None:
+            assert report.samples.after.shape == (1, 1, 2, 2, 1)
+            assert int(report.samples.after[0, 0, 0, 0, 0]) * STRIDE == report.step
+            seen.append(("reported", trial.number, report.step))
+
+        def ended(self, trial: TrialInfo, outcome: Any) -> None:
+            seen.append(("ended", trial.number, outcome.state))
+
+        def closed(self, interrupted: bool) -> None:
+            seen.append(("closed", interrupted))
+
+    made = plan({"pictures": True}, trials=5, backend=kind, max_concurrent=2, pruner=NoPruner())
+    search(made, tmp_path / "run", observers=[Watch()])
+    assert seen[0] == ("opened", "planted", 0) and seen[-1] == ("closed", False)
+    for number in range(5):
+        mine = [event for event in seen[1:-1] if event[1] == number]
+        steps = [("reported", number, STRIDE * i) for i in (1, 2, 3, 4)]
+        assert mine == [("started", number), *steps, ("ended", number, "complete")]
+
+
+def test_no_more_trials_than_allowed_run_at_once(kind, tmp_path):
+    made = plan({"account": str(tmp_path / "account")}, trials=8, backend=kind, max_concurrent=2)
+    search(made, tmp_path / "run")
+    workers = {pid for *_, pid in lines(tmp_path / "account")}
+    assert len(workers) <= (2 if kind == "ray" else 1), "each trial got a worker of its own"
+
+
+def test_the_same_seed_asks_the_same_in_every_backend_with_one_slot(kind, tmp_path):
+    def asked(folder: Path, backend: str, seed: int) -> list[Any]:
+        made = plan(
+            {"end": {"choice": ["well", {"name": "nan", "at": {"integers": [1, 3]}}]}, "reports": 3},
+            trials=10, backend=backend, max_concurrent=1, seed=seed, sampler=TPE(startup_trials=3),
+        )  # fmt: skip
+        search(made, folder)
+        return [t.info.params for t in open_run(folder).trials]
+
+    first = asked(tmp_path / "a", kind, seed=1)
+    assert asked(tmp_path / "b", "local", seed=1) == first
+    if kind == "local":
+        assert asked(tmp_path / "c", "local", seed=2) != first
+
+
+def check_after_kills(folder: Path, account: Path, trials: int) -> None:
+    """Every trial ended once, none ran again after its end, and nothing is left open."""
+    run = open_run(folder)
+    assert run.state == "finished"
+    assert [t.number for t in run.trials] == list(range(trials))
+    assert all(t.outcome and t.outcome.state == "complete" for t in run.trials)
+    for trial in run.trials:
+        assert [step for step, _ in trial.curve] == [STRIDE * i for i in (1, 2, 3, 4)]
+    told = journal(folder)
+    assert [t.state for t in told] == [TrialState.COMPLETE] * trials
+    assert [list(t.intermediate_values) for t in told] == [[1, 2, 3, 4]] * trials
+    finals = Counter(x for x, _, made, _ in lines(account) if made == 4)
+    assert set(finals) == {t.info.params["x"] for t in run.trials}
+
+
+def test_a_killed_search_goes_on_as_if_it_had_not_been(kind, tmp_path, request):
+    folder, account = tmp_path / "run", tmp_path / "account"
+    space = {"account": str(account), "pause": 0.02, "snapshots": True}
+    tpe = {"name": "tpe", "startup_trials": 3}
+    how: dict[str, Any] = {"trials": 8, "backend": kind, "max_concurrent": 1}
+    if kind == "ray":
+        how["address"] = request.getfixturevalue("own_ray")
+    for moment in (3, 12, 21, 26) if kind == "local" else (9,):
+        process = launch(folder, space, sampler=dict(tpe), **how)
+        wait_until(lambda moment=moment: len(lines(account)) >= moment, process)
+        before = {t.number: t for t in read_records(folder) if t.outcome}
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        left = open_run(folder)
+        assert left.state == "stopped"
+        assert {n: left.trials[n] for n in before} == before
+    how.pop("address", None)
+    made = plan(space, sampler=TPE(startup_trials=3), pruner=NoPruner(), **how)
+    summary = search(made, folder, resume="must")
+    assert summary.ending == "trials"
+    check_after_kills(folder, account, 8)
+
+    whole = plan(
+        space, sampler=TPE(startup_trials=3), pruner=NoPruner(), **{**how, "backend": "local"}
+    )
+    search(whole, tmp_path / "whole")
+    assert [t.info.params for t in open_run(tmp_path / "whole").trials] == [
+        t.info.params for t in open_run(folder).trials
+    ]
+
+
+def test_a_second_driver_on_the_same_folder_is_refused(kind, tmp_path, request):
+    folder = tmp_path / "run"
+    other: list[str] = []
+
+    class Meddler:
+        def opened(self, search: Any, past: Any) -> None: ...
+        def started(self, trial: Any) -> None:
+            with pytest.raises(RunError, match=f"in use by process {os.getpid()}") as refusal:
+                search(plan(trials=2), folder)
+            other.append(str(refusal.value))
+
+        def reported(self, trial: Any, report: Any) -> None: ...
+        def ended(self, trial: Any, outcome: Any) -> None: ...
+        def closed(self, interrupted: bool) -> None: ...
+
+    made = plan(trials=2, backend=kind, max_concurrent=1)
+    assert search(made, folder, observers=[Meddler()]).ending == "trials"
+    assert len(other) == 2
+
+
+def test_what_the_desk_raises_comes_through(kind, tmp_path):
+    folder = tmp_path / "run"
+
+    class Thief:
+        def opened(self, search: Any, past: Any) -> None: ...
+        def started(self, trial: Any) -> None:
+            lease = folder / "ledger" / "lease.json"
+            lease.write_text(json.dumps({**json.loads(lease.read_text()), "fence": 99}))
+
+        def reported(self, trial: Any, report: Any) -> None: ...
+        def ended(self, trial: Any, outcome: Any) -> None: ...
+        def closed(self, interrupted: bool) -> None: ...
+
+    with pytest.raises(RunError, match="taken over"):
+        search(plan(trials=2, backend=kind, max_concurrent=1), folder, observers=[Thief()])
+
+
+@pytest.mark.ray
+def test_a_dead_worker_costs_a_trial_nothing_but_time_until_its_retries_are_spent(
+    own_ray, tmp_path
+):
+    account = tmp_path / "account"
+    ends = {
+        "end": {
+            "choice": [
+                {"name": "die", "at": 3, "once": True},
+                {"name": "die", "at": 2, "label": "dies"},
+                {"name": "well"},
+            ]
+        },
+        "snapshots": True,
+        "account": str(account),
+    }
+    made = plan(
+        ends, trials=7, backend="ray", max_concurrent=2, retries=1, pruner=NoPruner(), seed=3
+    )
+    search(made, tmp_path / "run")
+    run = open_run(tmp_path / "run")
+    got = {(t.info.params["end"], t.outcome.state, t.outcome.reason) for t in run.trials}
+    assert got == {
+        ("die", "complete", "finished"),
+        ("dies", "failed", "infrastructure"),
+        ("well", "complete", "finished"),
+    }
+    for trial in run.trials:
+        mine = [(what, n) for x, what, n, _ in lines(account) if x == trial.info.params["x"]]
+        if trial.info.params["end"] == "die":
+            assert mine == [("began", 0), ("well", 1), ("well", 2), ("die", 3),
+                            ("began", 2), ("die", 3), ("well", 4)]  # fmt: skip
+        if trial.info.params["end"] == "dies":
+            assert mine == [("began", 0), ("well", 1), ("die", 2), ("began", 1), ("die", 2)]
+            assert "died" in trial.outcome.error
+    assert TrialState.RUNNING not in {t.state for t in journal(tmp_path / "run")}
+
+
+@pytest.mark.ray
+def test_fractions_of_gpus_are_shared_and_too_much_is_refused(own_ray, tmp_path):
+    how: dict[str, Any] = {"backend": "ray", "trials": 1}
+    for gpus, cpus, slots in ((0.5, 1, 4), (1.0, 1, 2), (0.4, 1, 4), (0.0, 3, 1)):
+        made = plan(gpus_per_trial=gpus, cpus_per_trial=cpus, **how)
+        with make_backend(made.search, tmp_path, TRIAL) as backend:
+            assert backend.slots == slots
+    with pytest.raises(EnvironmentFault, match="needs 1 CPUs and 4 GPUs; there are 4 CPUs and 2"):
+        search(plan(gpus_per_trial=4.0, **how), tmp_path / "run")
+    summary = search(plan(gpus_per_trial=0.5, **how), tmp_path / "run")
+    assert summary.run.count("complete") == 1

@@ -1,0 +1,96 @@
+"""Trials with known ends: what happens in them stands in their config."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metasearch.errors import RunError
+from metasearch.trial.report import Cost, Report, SampleGrid
+
+TRIAL = "tests.search.planted:trial"
+STRIDE = 100  # gradient evaluations from one report to the next
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A snapshot: how many reports were made."""
+
+    made: int
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "made.json").write_text(json.dumps(self.made))
+
+
+def trial(config: dict[str, Any], resume: Path | None) -> Iterator[Report]:
+    """Scores fall from 1 + `x` to `x`; `end` says what else happens, and at which report.
+
+    `end` is a mapping with a `name`: "well", "nan", "raise", "memory", "mute" (no final report),
+    "die" (the process exits, but for the first time only if `once`).
+    """
+    total, x = config.get("reports", 4), float(config["x"])
+    end = {"name": "well", "at": 2, **config.get("end", {})}
+    made = _made(resume) if resume else 0
+    note(config, "began", made)
+    while made < total:
+        made += 1
+        time.sleep(config.get("pause", 0.0))
+        happens = end["name"] if made == end["at"] else "well"
+        note(config, happens, made)
+        if happens == "mute":
+            return
+        if happens == "die" and not (end.get("once") and resume):
+            os._exit(7)
+        yield report(config, made, total, score(x, made, total, happens))
+
+
+def score(x: float, made: int, total: int, happens: str = "well") -> float:
+    """What a trial reports."""
+    if happens == "raise":
+        raise ValueError("planted fault")
+    if happens == "memory":
+        raise MemoryError("planted")
+    return math.nan if happens == "nan" else x + 1 - made / total
+
+
+def report(config: Mapping[str, Any], made: int, total: int, value: float) -> Report:
+    """One report, with a snapshot and pictures if the config wants them."""
+    grid = np.full((1, 1, 2, 2, 1), made, np.uint8)
+    return Report(
+        step=made * STRIDE,
+        final=made == total,
+        cost=Cost(made * STRIDE, made, 0.1 * made),
+        score=value,
+        low=value - 0.1,
+        high=value + 0.1,
+        before=2.0,
+        per_task={"a": value, "b": value},
+        scalars={"loss/x": value},
+        samples=SampleGrid(("a",), grid, grid, grid) if config.get("pictures") else None,
+        snapshot=Mark(made) if config.get("snapshots") else None,
+    )
+
+
+def _made(resume: Path) -> int:
+    try:
+        return int(json.loads((resume / "made.json").read_text()))
+    except ValueError as fault:
+        raise RunError(f"{resume}: damaged") from fault
+
+
+def note(config: Mapping[str, Any], what: str, made: int) -> None:
+    """Keep an account of our own of what ran, for tests to compare with the ledger."""
+    if "account" in config:
+        line = json.dumps([config["x"], what, made, os.getpid()]) + "\n"
+        handle = os.open(config["account"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(handle, line.encode())
+        os.close(handle)
