@@ -1,36 +1,61 @@
-# Everything happens in .venv, made on first use from pyproject.toml and constraints.txt.
-# PYTHON=python3.12 picks another interpreter; RUN=name another folder under ./runs.
-PYTHON ?= python3
-VENV   := .venv
-BIN    := $(VENV)/bin
-STAMP  := $(VENV)/.stamp
+# Everything happens in .venv, which is made on first use from pyproject.toml and constraints.txt.
+PYTHON      ?= python3
+VENV        ?= .venv
+# Where to get another build of torch from, as https://download.pytorch.org/whl/cu130; see README.
+TORCH_INDEX ?=
 
-.PHONY: setup quickstart test test-slow check lint clean
+BIN   := $(VENV)/bin
+STAMP := $(VENV)/.stamp
 
-quickstart: $(STAMP)
-	$(BIN)/metasearch quickstart
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test test-slow check format setup clean
 
-test: $(STAMP)
-	$(BIN)/python -m pytest -q
+help: ## Show this text
+	@echo "make quickstart   is the first thing to type; the rest:"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "PYTHON=python3.12 picks an interpreter, TORCH_INDEX=https://... a build of torch."
 
-test-slow: $(STAMP)
-	$(BIN)/python -m pytest -q -m slow
+quickstart: $(STAMP) ## Search embedded glyphs for some minutes, export the winner, say what next
+	@$(BIN)/metasearch quickstart
 
-check: $(STAMP)
+test: $(STAMP) ## Run the tests, all but the slow ones
+	@$(BIN)/python -m pytest -q
+
+test-slow: $(STAMP) ## Run the slow tests
+	@$(BIN)/python -m pytest -q -m slow
+
+check: $(STAMP) ## Check format, lint, types and who may import whom
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/tidy.py
 
-setup: $(STAMP)
+format: $(STAMP) ## Format, and repair what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+setup: $(STAMP) ## Install the hooks that check a commit
 	$(BIN)/pre-commit install
 
-$(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
-	  { echo "metasearch needs Python 3.11, 3.12 or 3.13; '$(PYTHON)' is another. Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[search,test]'
-	@touch $(STAMP)
+clean: ## Remove .venv and what tools leave behind; runs stay
+	rm -rf $(VENV) build dist *.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-clean:
-	rm -rf $(VENV) build *.egg-info
+$(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "There is no '$(PYTHON)' here; metasearch needs Python 3.11, 3.12 or 3.13." \
+	       "Install one, or say where it is: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "'$(PYTHON)' is $$($(PYTHON) --version 2>&1); metasearch needs Python 3.11, 3.12 or" \
+	       "3.13. Say where one is: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "'$(PYTHON)' cannot make virtual environments: its module venv or ensurepip is missing." \
+	       "Install it, on Debian and Ubuntu with: apt install python3-venv" >&2; exit 2; }
+	@echo "installing into $(VENV): 2 GB or more, some minutes, once" >&2
+	@$(PYTHON) -m venv $(VENV)
+	@$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --index-url $(TORCH_INDEX) $$(grep '^torch==' constraints.txt))
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -c constraints.txt -e '.[search,test]'
+	@touch $(STAMP)
