@@ -121,7 +121,7 @@ def _near_means(images: np.ndarray, owner: np.ndarray, level: np.ndarray) -> lis
 def _grey(images: np.ndarray) -> torch.Tensor:
     grey = torch.from_numpy(images.astype(np.float32)).mean(1, keepdim=True) / 255
     if grey.shape[2:] != (_SIDE, _SIDE):
-        grey = F.interpolate(grey, (_SIDE, _SIDE), mode="area")
+        grey = F.interpolate(grey, (_SIDE, _SIDE), mode="bilinear", antialias=True)
     return grey
 
 
@@ -147,11 +147,21 @@ def fit_ink(grey: torch.Tensor, *, stretch: bool = False) -> torch.Tensor:
 
 
 def _extent(profile: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """First and last-but-one pixel of ink along an axis, of each picture; all of it if blank."""
-    inked = profile > 0.5 * profile.amax(1, keepdim=True)
-    low = inked.float().argmax(1)
-    high = _SIDE - inked.flip(1).float().argmax(1)
-    return low.float(), high.float()
+    """Where ink begins and ends along an axis [n, 28], in pixels; 0 and 28 where all is blank."""
+    return _edge(profile), _SIDE - _edge(profile.flip(1))
+
+
+def _edge(profile: torch.Tensor) -> torch.Tensor:
+    """Where a profile first rises through half of its height, to a fraction of a pixel.
+
+    Whole pixels would not do: a letter half a pixel narrower has other pixels all over.
+    """
+    half = 0.5 * profile.amax(1, keepdim=True)
+    first = (profile > half).float().argmax(1, keepdim=True)
+    there = profile.gather(1, first)
+    before = torch.where(first > 0, profile.gather(1, (first - 1).clamp(min=0)), 0.0)
+    back = (there - half) / (there - before).clamp(min=1e-6)
+    return (first + 0.5 - back).clamp(min=0).squeeze(1)
 
 
 def blur(pictures: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,12 +31,14 @@ _WANTED = (
     "or an .npz with images, labels, class_names and groups"
 )
 
+_EVALUATION = re.compile(r"(images_)?evaluation", re.IGNORECASE)
+
 
 @component
 class Omniglot:
     """A task is a character, a group an alphabet.
 
-    Alphabets that lie below a folder called like "evaluation" are the test split, as everywhere in
+    Alphabets that lie below a folder called images_evaluation are the test split, as everywhere in
     the field; the 30 background alphabets then give 22 for train, 2 for inner, 3 for search, 3 for
     confirm. Without them test is carved too: 20, 2, 3, 2, 3. The two small sets share Greek and
     Latin, image by image; given both, each image counts once.
@@ -112,7 +115,7 @@ def _published(path: Path) -> list[Path]:
 
 
 def _characters(found: Listing) -> list[ImageClass]:
-    """Alphabet and character of each drawing; "evaluation" in any folder's name above: test."""
+    """Alphabet and character of each drawing; what lies below images_evaluation is for test."""
     if not found.members:
         raise DataError(f"{found.root} holds no images; {_WANTED}.")
     classes = []
@@ -120,6 +123,6 @@ def _characters(found: Listing) -> list[ImageClass]:
         if len(member.folders) < 2:
             raise DataError(f"{found.root}: {'/'.join(member.parts)!r} is not in place; {_WANTED}.")
         *above, alphabet, character = (found.root.stem, *member.folders)
-        unseen = any("evaluation" in name.lower() for name in above)
+        unseen = any(_EVALUATION.match(name) for name in above)
         classes.append(ImageClass(character, alphabet, "test" if unseen else None))
     return classes

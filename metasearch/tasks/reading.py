@@ -114,17 +114,19 @@ def finish(reading: Reading, wanted: Wanted, jitter: Jitter | None = None) -> Im
     Raises:
         DataError: too little is left for five splits.
     """
-    reading = _ink_light(reading, wanted.invert)
-    reading = _without_doubles(reading)
+    reading = reading.only(np.unique(reading.owner).tolist())  # names without images count not
+    reading = _without_doubles(_ink_light(reading, wanted.invert))
+    # Before any class is dropped: a split must not depend on how many images an episode takes.
+    split_of = dict(zip(reading.classes, _split(reading, wanted), strict=True))
     reading = _without_small_classes(reading, wanted.need)
-    splits = _split(reading, wanted)
     names = [c.task for c in reading.classes]
+    splits = [split_of[c] for c in reading.classes]
     drop = wanted.leaks == "drop"
     leaks = check(reading.images, reading.owner, names, splits, drop=drop)
     gone = set(leaks.dropped)
-    stay = [i for i, name in enumerate(names) if name not in gone]
-    reading, splits = reading.only(stay), [splits[i] for i in stay]
-    _check_enough(splits, leaks)
+    reading = reading.only([i for i, name in enumerate(names) if name not in gone])
+    splits = [split_of[c] for c in reading.classes]
+    _check_enough(splits, wanted, reading, leaks)
     reading = reading.rows(np.argsort(reading.owner, kind="stable"))
     ends = np.cumsum([0, *np.bincount(reading.owner, minlength=len(splits))]).tolist()
     tasks = {
@@ -183,35 +185,40 @@ def _without_small_classes(reading: Reading, need: int) -> Reading:
 
 def _split(reading: Reading, wanted: Wanted) -> list[Split]:
     grouped = any(c.group is not None for c in reading.classes)
-    units = [c.group or c.task for c in reading.classes]
-    try:
-        return split_groups(
-            units,
-            seed=wanted.seed,
-            ratios=wanted.ratios,
-            given=[c.given for c in reading.classes],
-            unit="group" if grouped else "class",
-        )
-    except DataError as error:
-        if not (small := reading.notes["small_classes_dropped"]):
-            raise
-        raise DataError(
-            f"{error} {small} class{'es' * (small > 1)} had been left out for having fewer than "
-            f"{wanted.need} images (shot + query + anchor), such as "
-            f"{reading.notes['small_classes'][0]!r}."
-        ) from None
+    return split_groups(
+        [c.group or c.task for c in reading.classes],
+        seed=wanted.seed,
+        ratios=wanted.ratios,
+        given=[c.given for c in reading.classes],
+        unit="group" if grouped else "class",
+    )
 
 
-def _check_enough(splits: Sequence[Split], leaks: LeakReport) -> None:
+def _check_enough(
+    splits: Sequence[Split], wanted: Wanted, reading: Reading, leaks: LeakReport
+) -> None:
     counts = Counter(splits)
     for split in SPLITS:
         least = 2 if split == "train" else 1
-        if counts[split] < least:
-            raise DataError(
-                f"split {split} is left with {counts[split]} classes and needs {least}, after "
-                f"{len(leaks.dropped)} classes were dropped that resemble one of an earlier split: "
-                f"{'; '.join(leaks.examples[:3])}. Add classes, or say `leaks: keep`."
+        if counts[split] >= least:
+            continue
+        why, advice = [], "Add classes"
+        if small := reading.notes["small_classes_dropped"]:
+            advice += ", add images, lower shot, query or anchor"
+            why.append(
+                f"{small} classes with fewer than {wanted.need} different images (shot + query + "
+                f"anchor) were left out, such as {reading.notes['small_classes'][0]!r}"
             )
+        if leaks.dropped:
+            advice += ", or say `leaks: keep`"
+            why.append(
+                f"{len(leaks.dropped)} were dropped for resembling one of an earlier split: "
+                f"{'; '.join(leaks.examples[:2])}"
+            )
+        raise DataError(
+            f"split {split} has {counts[split]} class{'es' * (counts[split] != 1)} and needs "
+            f"{least}; {'; '.join(why) or 'its groups are too small'}. {advice}."
+        )
 
 
 def names_alike(names: Sequence[str]) -> list[list[str]]:
