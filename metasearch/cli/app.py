@@ -1,0 +1,110 @@
+"""All verbs under one command, and what happens when one of them fails."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from metasearch import __version__
+from metasearch.cli import data, look, search, use
+from metasearch.cli.output import note
+from metasearch.cli.places import home, short
+from metasearch.errors import EnvironmentFault, MetasearchError
+
+VERBS = {
+    "Search": (search.quickstart, search.search, search.resume),
+    "Look": (look.list_runs, look.status, look.show, look.best, look.tensorboard),
+    "Use": (use.export, use.generate),
+    "Prepare": (data.tasks, data.components, data.doctor),
+}
+# What an extra brings, and a bare installation for loading bundles does without.
+_SEARCH_EXTRA = {"matplotlib", "optuna", "ray", "scipy", "tensorboard"}
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"metasearch {__version__}")
+        raise typer.Exit
+
+
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[  # noqa: ARG001 - done by its callback
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Search for the recipe that meta-learns a generative model of a new class from few images.
+
+    Begin with: metasearch quickstart
+    """
+    if debug:
+        os.environ["METASEARCH_DEBUG"] = "1"
+
+
+def build() -> typer.Typer:
+    """The command with all its verbs."""
+    app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
+    app.callback()(_options)
+    for panel, verbs in VERBS.items():
+        for verb in verbs:
+            name = "list" if verb is look.list_runs else None
+            app.command(name, rich_help_panel=panel)(verb)
+    app.add_typer(data.space_verbs, name="space", rich_help_panel="Prepare")
+    return app
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code. Never raises but with --debug."""
+    try:
+        build()(args=list(arguments), prog_name="metasearch")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    except MetasearchError as error:
+        return _tell(error)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _SEARCH_EXTRA:
+            return _crash(error)
+        text = (
+            f"{error.name} is not installed. Searching needs it: pip install 'metasearch[search]'"
+        )
+        return _tell(EnvironmentFault(text))
+    except Exception as error:
+        return _crash(error)
+    return 0
+
+
+def _tell(error: MetasearchError) -> int:
+    if _debug():
+        raise error
+    text = str(error)
+    # Lists of faults begin with file:line:column, which editors look for at the start of a line.
+    note(text if "\n" in text else f"error: {text}")
+    return error.exit_code
+
+
+def _crash(error: Exception) -> int:
+    if _debug():
+        raise error
+    trace = "".join(traceback.format_exception(error))
+    again = "metasearch --debug " + " ".join(sys.argv[1:2]) + " ..."
+    note(f"error: {type(error).__name__}: {error}")
+    try:
+        folder = home() / ".crashes"
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
+        file.write_text(f"metasearch {__version__}\n{sys.argv}\n\n{trace}", encoding="utf-8")
+        where = f"The traceback is in {short(file)}; {again} shows it at once."
+    except OSError:
+        where = f"{again} shows the traceback."
+    note(f"This is a fault of metasearch. {where}")
+    return 1
+
+
+def _debug() -> bool:
+    return os.environ.get("METASEARCH_DEBUG", "") not in {"", "0"}

@@ -1,0 +1,229 @@
+"""Verbs to prepare a search: data, search files, what there is to search, and this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from metasearch.cli.output import Json, note, pairs, result, result_json, table
+from metasearch.cli.places import short
+from metasearch.errors import ConfigError, EnvironmentFault
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from metasearch.registry import Table
+
+space_verbs = typer.Typer(no_args_is_help=True, help="Look at search files.")
+
+
+def tasks(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="glyphs, glyphs:SIZE, omniglot:PATH, a path.")
+    ],
+    sheet: Annotated[
+        Path | None, typer.Option("-o", "--sheet", help="Write a contact sheet as PNG.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a data source holds, how it is split, and what leaks were found.
+
+    Example: metasearch tasks my-images/ -o sheet.png
+    """
+    from metasearch.tasks import ImageTasks, contact_sheet, parse_source, summary
+
+    opened = parse_source(source).open()
+    assert isinstance(opened, ImageTasks), "what a person types names single images"
+    told = summary(opened)
+    if sheet is not None:
+        sheet.parent.mkdir(parents=True, exist_ok=True)
+        contact_sheet(opened, sheet)
+    if as_json:
+        result_json({**told, "sheet": str(sheet) if sheet else None})
+    else:
+        result(_tasks_text(source, told))
+    if sheet is not None:
+        note(f"contact sheet: {short(sheet)}")
+
+
+def _tasks_text(source: str, told: Mapping[str, Any]) -> str:
+    channels, height, width = told["shape"]
+    colour = "grey" if channels == 1 else "colour"
+    rows: list[tuple[str, object]] = [
+        ("holds", f"{told['tasks']:,} tasks, {told['images']:,} images"),
+        ("images", f"{height} x {width} {colour}{', augmented' if told['augmented'] else ''}"),
+        ("leaks", _leaks(told["leaks"])),
+        ("fingerprint", told["fingerprint"][:16]),
+        *((name.replace("_", " "), value) for name, value in told["notes"].items() if value),
+    ]
+    splits = []
+    for name, split in told["splits"].items():
+        per = split["images_per_task"]
+        spread = f"{per['min']} to {per['max']}" if per["min"] != per["max"] else per["min"]
+        splits.append([name, split["tasks"], split["groups"], split["images"], spread])
+    head = ["split", "tasks", "groups", "images", "images per task"]
+    return f"{source}\n{pairs(rows)}\n\n{table(head, splits)}"
+
+
+def _leaks(leaks: Mapping[str, Any]) -> str:
+    found = f"{leaks['same_images']} same images, {leaks['near_classes']} near classes"
+    text = "none between splits" if leaks["clean"] else f"{found} between splits"
+    dropped = f"; {len(leaks['dropped'])} classes were dropped as twins" if leaks["dropped"] else ""
+    examples = "".join(f"\n    {example}" for example in leaks["examples"])
+    return text + dropped + examples
+
+
+@space_verbs.command()
+def check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A search space in YAML.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("-s", "--set", metavar="KEY=VALUE", help="Change a setting of the file."),
+    ] = None,
+    draws: Annotated[int, typer.Option(min=0, help="Draw and build so many recipes.")] = 200,
+    as_json: Json = False,
+) -> None:
+    """Check every branch of a search file, and draw and build recipes from it.
+
+    Example: metasearch space check search_spaces/glyphs-vae.yaml
+    """
+    from metasearch import space
+    from metasearch.cli.look import draws_table
+    from metasearch.rng import Stream
+    from metasearch.search.config import SearchFile
+
+    found = SearchFile.load(file, settings or [])
+    for i in range(draws):
+        found.trial(space.sample(found.space, space.random_suggester(Stream(0).at("check", i))))
+    size = space.size(found.space)
+    if as_json:
+        told = {
+            "file": str(file),
+            "draws": [vars(draw) for draw in found.draws],
+            "configurations": size.configurations,
+            "branches": size.branches,
+            "built": draws,
+        }
+        result_json(told)
+        return
+    result(draws_table(found.draws))
+    result()
+    result(f"{short(file)} is sound: {size}; {draws} recipes drawn and built")
+
+
+def components(
+    which: Annotated[
+        str | None, typer.Argument(help="A room, such as models, or a member, such as vae.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List every model, algorithm, selector, score and task source with its settings.
+
+    Example: metasearch components algorithms
+    """
+    from metasearch.registry import nearest
+
+    rooms = _rooms()
+    shown: dict[str, dict[str, type]] = {room: dict(table) for room, table in rooms.items()}
+    if which is not None and which in rooms:
+        shown = {which: shown[which]}
+    elif which is not None:
+        shown = {room: {which: found[which]} for room, found in shown.items() if which in found}
+        if not shown:
+            known = sorted({name for found in rooms.values() for name in found})
+            raise ConfigError(
+                f"nothing is called {which!r}; rooms: {', '.join(rooms)}; "
+                f"members: {', '.join(known)}.{nearest(which, [*rooms, *known])}"
+            )
+    told: dict[str, dict[str, Any]] = {
+        room: {name: _member(cls) for name, cls in members.items()}
+        for room, members in shown.items()
+    }
+    if as_json:
+        result_json(told)
+        return
+    for room, members in told.items():
+        for name, member in members.items():
+            result(f"{room}: {name}  {member['what']}")
+            rows = [(s["name"], _setting(s)) for s in member["settings"]]
+            result(pairs(rows, indent="    ") if rows else "    no settings")
+
+
+def _rooms() -> dict[str, Table]:
+    from metasearch.algorithms import ALGORITHMS
+    from metasearch.engine import ENGINES
+    from metasearch.models import MODELS
+    from metasearch.scores import SCORES
+    from metasearch.search.advisors import PRUNERS, SAMPLERS
+    from metasearch.selectors import SELECTORS
+    from metasearch.tasks import SOURCES
+
+    return {
+        "tasks": SOURCES,
+        "models": MODELS,
+        "algorithms": ALGORITHMS,
+        "selectors": SELECTORS,
+        "scores": SCORES,
+        "engines": ENGINES,
+        "samplers": SAMPLERS,
+        "pruners": PRUNERS,
+    }
+
+
+def _member(cls: type) -> dict[str, Any]:
+    from metasearch.registry import settings, to_data
+
+    return {
+        "what": (cls.__doc__ or "").strip().partition("\n")[0],
+        "settings": [
+            {
+                "name": setting.name,
+                "allowed": setting.allowed,
+                "required": setting.required,
+                "default": to_data(setting.default),
+            }
+            for setting in settings(cls)
+            if setting.name != "name"
+        ],
+    }
+
+
+def _setting(setting: Mapping[str, Any]) -> str:
+    if setting["required"]:
+        return f"{setting['allowed']}; required"
+    return f"{setting['allowed']}; {_default(setting['default'])}"
+
+
+def _default(value: Any) -> str:
+    from metasearch.space import dump
+
+    if isinstance(value, dict):
+        inside = ", ".join(f"{k}: {_default(v)}" for k, v in value.items())
+        return f"{{{inside}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_default, value))}]"
+    return dump(value).removesuffix("\n").removesuffix("\n...")
+
+
+def doctor(
+    address: Annotated[str | None, typer.Option(help="Of a Ray cluster to try.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check this machine: Python, packages, processors, memory, disk, and a cluster if asked.
+
+    Example: metasearch doctor
+    """
+    from metasearch.cli.machine import examine
+
+    findings = examine(address)
+    if as_json:
+        result_json([vars(finding) for finding in findings])
+    else:
+        for finding in findings:
+            line = f"{finding.verdict:<4}  {finding.what}: {finding.found}"
+            result(f"{line}\n      {finding.advice}" if finding.advice else line)
+    if any(finding.verdict == "fail" for finding in findings):
+        failed = ", ".join(f.what for f in findings if f.verdict == "fail")
+        raise EnvironmentFault(f"not fit to run searches: {failed}. See above.")

@@ -1,0 +1,73 @@
+"""Where runs are, and what a person types for them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from metasearch.errors import RunError
+from metasearch.registry import nearest
+
+
+def home() -> Path:
+    """The folder of all runs: METASEARCH_HOME, or `runs` here."""
+    return Path(os.environ.get("METASEARCH_HOME") or "runs")
+
+
+def run_folders() -> list[Path]:
+    """The run folders in `home`, by name."""
+    if not home().is_dir():
+        return []
+    return sorted(p.parent for p in home().glob("*/manifest.json"))
+
+
+def find_run(run: str) -> Path:
+    """The folder of a run given as a path or as a name in `home`.
+
+    Raises:
+        RunError: there is none; the message names the nearest.
+    """
+    for folder in (Path(run), home() / run):
+        if (folder / "manifest.json").is_file():
+            return folder
+    known = [folder.name for folder in run_folders()]
+    there = f"runs in {home()}: {', '.join(known)}" if known else f"there are no runs in {home()}"
+    raise RunError(
+        f"{run!r} is no run folder, and no run is called so; {there}.{nearest(run, known)}"
+    )
+
+
+def short(path: Path) -> str:
+    """A path as seen from here, if it is below."""
+    absolute, here = path.absolute(), Path.cwd()
+    return str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute)
+
+
+def called(run: Path) -> str:
+    """What to type for a run: its name, if that finds it."""
+    return run.name if (home() / run.name).absolute() == run.absolute() else short(run)
+
+
+def program() -> str:
+    """How this program was called, such that the next command works when pasted."""
+    found = shutil.which("metasearch")
+    mine = Path(sys.argv[0])
+    if mine.name != "metasearch":
+        return "metasearch" if found else f"{short(Path(sys.executable))} -m metasearch"
+    return "metasearch" if found and Path(found).samefile(mine) else short(mine)
+
+
+def command(*words: object) -> str:
+    """A command line of this program, to be pasted."""
+    import shlex
+
+    return " ".join([program(), *(shlex.quote(str(word)) for word in words)])
+
+
+def spaces() -> Path:
+    """The folder of the search spaces that come along, in a checkout or an installed package."""
+    package = Path(__file__).parents[1]
+    inside = package / "search_spaces"
+    return inside if inside.is_dir() else package.parent / "search_spaces"

@@ -1,0 +1,125 @@
+"""Verbs that use what a search found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from metasearch.cli.output import Json, note, result, result_json, table
+from metasearch.cli.places import command, find_run, short
+from metasearch.errors import RunError
+
+BundleArg = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder `export` wrote.")]
+
+
+def export(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or its folder.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="The bundle's folder; else RUN-best.")
+    ] = None,
+    trial: Annotated[
+        int | None, typer.Option(help="Export this trial, instead of ranking the best again.")
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Open the test tasks for another trial; recorded.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Rank the best trials again on fresh tasks, open the test tasks once, and pack the winner.
+
+    Example: metasearch export quickstart -o quickstart-best
+    """
+    from metasearch.search.config import SearchFile
+    from metasearch.search.export import export as pack
+    from metasearch.search.ledger import open_run
+    from metasearch.search.process import limit_threads
+
+    folder = find_run(run)
+    bundle = out or folder.with_name(f"{folder.name}-best")
+    if bundle.exists():
+        raise RunError(f"{short(bundle)} exists already. Choose another place with -o.")
+    search = SearchFile.load(folder / "search.yaml").search
+    limit_threads(search.cpus_per_trial)
+    report = pack(
+        open_run(folder),
+        bundle,
+        trial=trial,
+        top=search.confirm.top,
+        baselines=search.baselines,
+        again=again,
+        tell=note,
+    )
+    if as_json:
+        result_json({"bundle": str(bundle), "report": report})
+        return
+    result(report_text(report))
+    result(f"written to {short(bundle)}")
+    picture = ("--support", "FOLDER-OF-IMAGES", "-n", 16, "-o", "samples.png")
+    note(f"use it: {command('generate', short(bundle), *picture)}")
+
+
+def report_text(report: dict[str, Any]) -> str:
+    """The winner's scores beside those it is compared with."""
+    from metasearch.observe.text import interval
+
+    score = report["score"]
+    better = "lower" if score["direction"] == "minimize" else "higher"
+    splits = [s for s in ("search", "confirm", "test") if s in report["splits"]]
+    rows = [["the recipe", *(_cell(report["splits"].get(s)) for s in splits)]]
+    rows.append(["without adapting", *(_cell(report["splits"][s].get("before")) for s in splits)])
+    for name, entry in report["baselines"].items():
+        rows.append([name, *(_cell(entry.get(s)) for s in splits)])
+    lines = [
+        f"{score['name']} in {score['unit']}, {better} is better; 95 % intervals over tasks",
+        table(["", *(f"{s} tasks" for s in splits)], rows),
+    ]
+    for name, entry in report["against"].items():
+        if "test" in entry:
+            found = entry["test"]
+            difference = interval(found["difference"], found["low"], found["high"])
+            settled = "settled" if found["settled"] else "not settled"
+            lines.append(f"minus {name}, task by task: {difference}, {settled}")
+    return "\n".join(lines)
+
+
+def _cell(entry: dict[str, Any] | None) -> str:
+    from metasearch.observe.text import interval
+
+    return interval(entry["mean"], entry.get("low"), entry.get("high")) if entry else "-"
+
+
+def generate(
+    bundle: BundleArg,
+    *,
+    support: Annotated[Path, typer.Option(help="A folder of images of one class, or one image.")],
+    n: Annotated[int, typer.Option("-n", min=1, help="How many images to draw.")] = 16,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The picture.")] = Path("samples.png"),
+    each: Annotated[
+        Path | None, typer.Option(help="Write every image alone into this folder, too.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=0, help="Adapt with so many steps, not as trained.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same images.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Adapt a bundle to a few images of a class and draw more of it.
+
+    Example: metasearch generate quickstart-best --support my-images -n 16 -o samples.png
+    """
+    from metasearch.bundle.adapted import picture, save_images
+    from metasearch.bundle.load import load_bundle
+
+    adapted = load_bundle(bundle).adapt(support, steps=steps, seed=seed)
+    samples = adapted.sample(n, seed=seed)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    picture(adapted, samples).save(out, format="PNG")
+    if each is not None:
+        save_images(samples, each)
+    if as_json:
+        folder = str(each) if each else None
+        result_json({"picture": str(out), "images": len(samples), "folder": folder})
+    else:
+        result(f"{len(samples)} images, your own to the left: {short(out)}")

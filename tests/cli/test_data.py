@@ -1,0 +1,154 @@
+"""Preparing a search from the command line."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from metasearch.cli.data import _rooms
+from metasearch.cli.machine import Finding
+
+SPACE = """\
+trial:
+  tasks: glyphs
+  score: mmd
+  outer: {lr: {log_uniform: [1e-4, 1e-2]}}
+  models: [{choice: [vae, {name: gan, latent: {integers: [8, 16]}}]}]
+  algorithms: [{name: reptile, inner: {steps: {choice: [3, 5]}}}]
+"""
+
+
+@pytest.fixture
+def space(place):
+    path = place / "space.yaml"
+    path.write_text(SPACE)
+    return path
+
+
+def test_a_sound_space_is_told_with_its_draws_and_size(cli, space):
+    told = cli("space", "check", space, "--draws", 20)
+    assert told.code == 0
+    assert "models[0] is gan" in told.out
+    assert told.out.endswith(
+        "space.yaml is sound: 4 draws, continuous, 2 ways to pick the branches; "
+        "20 recipes drawn and built\n"
+    )
+    data = cli("space", "check", space, "--draws", 1, "--json").json
+    assert set(data) == {"file", "draws", "configurations", "branches", "built"}
+    assert [draw["path"] for draw in data["draws"]] == [
+        "outer.lr",
+        "models[0]",
+        "models[0].gan.latent",
+        "algorithms[0].inner.steps",
+    ]
+
+
+def test_a_wrong_space_ends_with_2_and_all_its_faults(cli, space):
+    space.write_text(SPACE.replace("outer:", "outr:").replace("reptile", "reptil"))
+    told = cli("space", "check", space)
+    assert (told.code, told.out) == (2, "")
+    assert told.err.startswith(f"{space}:4:3: trial.outr: no setting is called so here")
+    assert "Did you mean 'reptile'?" in told.err
+    assert "Traceback" not in told.err
+
+
+def test_a_setting_is_laid_over_a_space_before_it_is_checked(cli, space):
+    told = cli("space", "check", space, "-s", "trial.outer.lr=fast")
+    assert told.code == 2
+    assert told.err.startswith("-s: trial.outer.lr: expected a number, got 'fast'.\n")
+    constant = cli("space", "check", space, "-s", "trial.outer.lr=1e-3", "--draws", 1)
+    assert "3 draws, 20 recipes, 2 ways" in constant.out
+
+
+def test_every_member_of_every_room_is_listed_with_its_settings(cli):
+    told = cli("components", "--json").json
+    assert set(told) == set(_rooms())
+    for room, table in _rooms().items():
+        assert set(told[room]) == set(table)
+        for member in told[room].values():
+            assert member["what"].endswith(".")
+            for setting in member["settings"]:
+                assert set(setting) == {"name", "allowed", "required", "default"}
+    text = cli("components").out
+    assert all(f"{room}: {name}" in text for room in told for name in told[room])
+
+
+def test_one_room_or_one_member_is_listed(cli):
+    assert set(cli("components", "models", "--json").json) == {"models"}
+    assert set(cli("components", "random", "--json").json) == {"selectors", "samplers"}
+    assert "startup_trials" in cli("components", "tpe").out
+
+
+def test_an_unknown_member_is_refused_with_the_nearest(cli):
+    told = cli("components", "reptil")
+    assert told.code == 2
+    assert "Did you mean 'reptile'?" in told.err
+
+
+@pytest.fixture
+def images(place):
+    """Ten classes of twenty noisy pictures."""
+    rng = np.random.default_rng(0)
+    for k in range(10):
+        folder = place / "pictures" / f"class{k}"
+        folder.mkdir(parents=True)
+        base = rng.integers(0, 256, (12, 12))
+        for i in range(20):
+            noisy = np.clip(base + rng.integers(-20, 20, (12, 12)), 0, 255)
+            Image.fromarray(noisy.astype(np.uint8)).save(folder / f"{i}.png")
+    return place / "pictures"
+
+
+def test_a_data_source_is_told_with_its_splits_and_a_sheet(cli, images, place):
+    told = cli("tasks", images, "-o", place / "new" / "sheet.png")
+    assert told.code == 0
+    assert "10 tasks, 200 images" in told.out
+    assert "sheet.png" in told.err
+    with Image.open(place / "new" / "sheet.png") as sheet:
+        assert sheet.format == "PNG"
+    data = cli("tasks", images, "--json").json
+    assert data["tasks"] == 10
+    assert set(data) == {
+        *("tasks", "images", "shape", "domains", "augmented", "splits", "leaks"),
+        *("fingerprint", "notes", "sheet"),
+    }
+
+
+def test_a_missing_data_source_ends_with_2(cli):
+    told = cli("tasks", "nowhere")
+    assert told.code == 2
+    assert "no such file exists" in told.err
+
+
+def test_the_doctor_finds_this_machine_fit(cli):
+    told = cli("doctor", "--json")
+    assert told.code == 0
+    assert {f["verdict"] for f in told.json} <= {"ok", "warn"}
+    assert {"Python", "torch", "runs"} <= {f["what"] for f in told.json}
+    assert cli("doctor").out.startswith("ok ")
+
+
+def test_what_is_unfit_ends_with_4_and_says_what_to_do(cli, monkeypatch):
+    findings = [Finding("Python", "ok", "3.11"), Finding("disk", "fail", "full", "Empty it.")]
+    monkeypatch.setattr("metasearch.cli.machine.examine", lambda _: findings)
+    told = cli("doctor")
+    assert told.code == 4
+    assert "fail  disk: full\n      Empty it." in told.out
+    assert "not fit to run searches: disk" in told.err
+
+
+def test_a_home_that_cannot_be_written_is_unfit(cli, place, monkeypatch):
+    (place / "file").write_text("")
+    monkeypatch.setenv("METASEARCH_HOME", str(place / "file" / "runs"))
+    told = cli("doctor")
+    assert told.code == 4
+    assert "METASEARCH_HOME" in told.out
+
+
+def test_a_missing_package_for_searching_is_a_warning(cli, monkeypatch):
+    monkeypatch.setattr("metasearch.cli.machine._FOR_SEARCHING", ("no-such-package",))
+    told = cli("doctor")
+    assert told.code == 0
+    assert "warn  no-such-package: missing" in told.out
+    assert "pip install 'metasearch[search]'" in told.out
