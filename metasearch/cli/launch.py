@@ -30,8 +30,8 @@ def launch(
     from metasearch.observe.progress import Progress
     from metasearch.observe.tensorboard import TensorBoard
     from metasearch.observe.trial_files import TrialFiles
-    from metasearch.search.run import Plan, make_backend, run_search
     from metasearch.search.process import limit_threads
+    from metasearch.search.run import Plan, make_backend, run_search
 
     limit_threads(file.search.cpus_per_trial)  # what is prepared here is as workers compute it
     data = open_data(file)
