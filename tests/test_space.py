@@ -608,6 +608,13 @@ def test_covering_trees_hold_every_two_options_that_can_meet():
     assert {m[1:] for m in met} == {(b, c) for b in (1, 2) for c in ("x", 1, 2)}
 
 
+def test_pairs_of_words_are_covered_before_pairs_of_numbers():
+    text = "a: {choice: [1, 2]}\nb: {choice: [1, 2]}\nc: {choice: [x, y]}\nd: {choice: [x, y]}"
+    trees = [traced.tree for traced in space.covering(read(text), pairs=4)]
+    assert {(t["c"], t["d"]) for t in trees} == {(c, d) for c in "xy" for d in "xy"}
+    assert (2, 2) not in {(t["a"], t["b"]) for t in trees}
+
+
 def test_covering_trees_hold_each_bound_and_something_between():
     tree = read("a: {uniform: [0, 1]}\nb: {log_integers: [2, 9]}")
     drawn = [traced.tree for traced in space.covering(tree)]

@@ -214,17 +214,19 @@ def covering(tree: Any, pairs: int = 5000) -> Iterator[Traced]:
     if not found:
         yield trace(tree, _Forced({}))
     picks = [
-        {**dict(draw.only_if), draw.path: value}
+        (not isinstance(value, str), {**dict(draw.only_if), draw.path: value})
         for draw in found
         if draw.kind == "choice"
         for value in _probes(draw)
     ]
-    both = (
+    # Words before numbers, for parts that do not fit together have names.
+    both = sorted(itertools.combinations(picks, 2), key=lambda pair: pair[0][0] + pair[1][0])
+    fitting = (
         {**a, **b}
-        for a, b in itertools.combinations(picks, 2)
+        for (_, a), (_, b) in both
         if all(a[path] == b[path] for path in a.keys() & b.keys())
     )
-    for params in itertools.islice(both, pairs):
+    for params in itertools.islice(fitting, pairs):
         yield trace(tree, _Forced(params))
 
 
