@@ -104,7 +104,7 @@ def _rows(source: TaskDistribution, task: TaskId, n: int) -> list[tuple[str, np.
     domain = source.domains[0]
     stored = source.images(task)[domain]
     negative = stored.shape[1] == 1 and float(stored.mean()) < 0  # mostly dark: ink, not a photo
-    rows = [(f"{len(stored)} stored", _to_rgb(stored[:n], negative=negative))]
+    rows = [(f"stored: {len(stored)}", _to_rgb(stored[:n], negative=negative))]
     try:
         rng = Stream(_SEED).at("sheet")
         drawn = source.episodes([task], shot=n, query=0, rng=rng).support[domain]
@@ -129,7 +129,9 @@ def _height(rows: Sequence[tuple[str, np.ndarray]]) -> int:
 def _heading(pen: ImageDraw.ImageDraw, source: TaskDistribution, split: Split, y: int) -> None:
     names = source.tasks(split)
     pen.text((2 * _GAP, y + 8), split, fill=_INK, font=ImageFont.load_default(17))
-    about = f"{len(names)} task{'s' * (len(names) != 1)}"
+    groups = sorted({name.rpartition("/")[0] for name in names} - {""})
+    about = f"{len(names)} task{'s' * (len(names) != 1)}" + (": " if groups else "")
+    about += _clipped(", ".join(groups), 110)
     pen.text((90, y + 12), about, fill=_FAINT, font=ImageFont.load_default(12))
 
 
