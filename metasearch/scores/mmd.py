@@ -1,0 +1,94 @@
+"""Maximum mean discrepancy between generated and real images, in frozen features."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from metasearch.registry import component
+from metasearch.scores.base import Direction, Subject, at_least, finite_or_nan
+
+WIDTHS = (0.5, 1.0, 2.0)  # of the features' scale
+
+
+@component
+class MMD:
+    """Unbiased MMD^2 per task between samples and query, times 100.
+
+    Zero in expectation when both come from one distribution, and then as often negative as
+    positive: it is not clipped, and has no square root. The kernel is 1 on average for a real image
+    with itself, so 100 is a large value (blank images get about that), and images of another class
+    get some tens.
+
+    Source: Gretton et al., "A Kernel Two-Sample Test", JMLR 13, 2012, eq. 3; the polynomial of
+    Binkowski et al., "Demystifying MMD GANs", 2018, section 4. Differs: the mean of three RBFs and
+    the polynomial, each scaled to 1 at ``k(x, x)``; the bandwidth is not taken from the sets that
+    are compared but once from train images, so that trials are measured with one ruler.
+    """
+
+    name: Literal["mmd"] = "mmd"
+
+    @property
+    def direction(self) -> Direction:
+        """Near is good."""
+        return "minimize"
+
+    @property
+    def unit(self) -> str:
+        """A hundredth of a real image's kernel with itself."""
+        return "100 MMD²"
+
+    @property
+    def needs_features(self) -> bool:
+        """Images are compared in features."""
+        return True
+
+    @property
+    def needs_likelihood(self) -> bool:
+        """Samples are enough."""
+        return False
+
+    def __call__(self, subject: Subject) -> Tensor:
+        """[tasks], 100 MMD^2.
+
+        Raises:
+            DataError: fewer than two images on a side.
+        """
+        assert subject.features is not None, "the judge gives features to those who need them"
+        at_least(2, subject, self.name)
+        scale = subject.features.scale
+        return finite_or_nan(
+            100 * mmd_squared(subject.sample_features, subject.query_features, scale)
+        )
+
+
+def mmd_squared(x: Tensor, y: Tensor, scale: float) -> Tensor:
+    """The U-statistic of MMD^2 of each task [tasks] for features [tasks, n, d], [tasks, m, d]."""
+    x, y = x.double(), y.double()
+    return (
+        _mean_of_pairs(x, scale) + _mean_of_pairs(y, scale) - 2 * kernel(x, y, scale).mean((1, 2))
+    )
+
+
+def kernel(x: Tensor, y: Tensor, scale: float) -> Tensor:
+    """The mean of three RBFs and the cubic polynomial, [tasks, n, m].
+
+    Features have mean squared norm 1 over train images, where the polynomial is ``(1 + 1)^3``.
+    """
+    inner = x @ y.mT
+    squared = x.square().sum(2).unsqueeze(2) + y.square().sum(2).unsqueeze(1) - 2 * inner
+    # The difference of large numbers may fall a little below zero.
+    squared = squared.clamp_min(0)
+    total = (inner + 1) ** 3 / 8
+    for width in WIDTHS:
+        total = total + torch.exp(-squared / (2 * (width * scale) ** 2))
+    return total / (1 + len(WIDTHS))
+
+
+def _mean_of_pairs(x: Tensor, scale: float) -> Tensor:
+    """The mean kernel over pairs of different images."""
+    n = x.shape[1]
+    k = kernel(x, x, scale)
+    return (k.sum((1, 2)) - k.diagonal(dim1=1, dim2=2).sum(1)) / (n * (n - 1))

@@ -1,0 +1,121 @@
+"""The floors against the slow obvious formulas, and on real handwriting."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from metasearch.rng import Stream
+from metasearch.scores.floors import STRENGTHS, PixelFloor, beta_bernoulli, pixel_marginal
+from metasearch.tasks.base import Episodes
+from tests.scores.fakes import Handwriting, Strokes
+
+
+@pytest.fixture(scope="module")
+def source():
+    return Strokes()
+
+
+@pytest.fixture(scope="module")
+def episodes(source):
+    return source.episodes(source.tasks("search"), shot=5, query=6, anchor=0, rng=Stream(20))
+
+
+def slow_nats(p, image):
+    total = 0.0
+    for q, x in zip(p.flatten().tolist(), image.flatten().tolist(), strict=True):
+        v = (x + 1) / 2
+        total -= v * math.log(q) + (1 - v) * math.log(1 - q)
+    return total
+
+
+def test_nats_are_those_of_the_formula_written_out(source, episodes):
+    floor = beta_bernoulli(source, shot=5, query=6)
+    found = floor.nll(episodes)
+    support, query = (b["x"].unflatten(0, (24, -1)) for b in (episodes.support, episodes.query))
+    for t in (0, 13):
+        ink = ((support[t].double() + 1) / 2).sum(0)
+        p = (floor.strength * floor.prior["x"] + ink) / (floor.strength + 5)
+        by_hand = sum(slow_nats(p, image) for image in query[t]) / 6
+        assert float(found[t]) == pytest.approx(by_hand, rel=1e-9)
+
+
+def test_a_prior_of_infinite_strength_is_the_pixel_marginal(source, episodes):
+    marginal = pixel_marginal(source, shot=5)
+    strong = PixelFloor(marginal.prior, 1e12)
+    torch.testing.assert_close(strong.nll(episodes), marginal.nll(episodes), rtol=1e-6, atol=0)
+    light = marginal.light(episodes.support, 24)["x"]
+    assert torch.equal(light, marginal.prior["x"].expand(24, -1, -1, -1))
+
+
+def test_the_prior_is_the_mean_of_train_pixels_and_never_certain(source):
+    prior = pixel_marginal(source, shot=5).prior["x"]
+    images = torch.cat([source.images(t)["x"] for t in source.tasks("train")])
+    assert float((prior - ((images + 1) / 2).mean(0)).abs().max()) < 0.1
+    dark = PixelFloor({"x": torch.zeros(1)}, 1.0).prior["x"]
+    assert float(prior.min()) > float(dark) and float(prior.max()) < 1
+
+
+def test_the_strength_is_the_best_on_train_tasks_and_no_other_is_looked_at():
+    fresh = Strokes()
+    floor = beta_bernoulli(fresh, shot=5, query=6, seed=3)
+    assert set(fresh.asked) == {"train"}
+    place = Stream(3).at("floors", "episodes")
+    episodes = fresh.episodes(fresh.tasks("train"), shot=5, query=6, rng=place)
+    nats = {s: float(PixelFloor(floor.prior, s).nll(episodes).mean()) for s in STRENGTHS}
+    assert floor.strength == min(nats, key=lambda s: nats[s])
+
+
+def test_hearing_the_support_helps_and_more_of_it_helps_more(source):
+    found = []
+    for shot in (1, 4, 12):
+        episodes = source.episodes(source.tasks("search"), shot=shot, query=6, rng=Stream(21))
+        mine = float(beta_bernoulli(source, shot=shot, query=6).nll(episodes).mean())
+        found.append(mine)
+        assert mine < float(pixel_marginal(source, shot=shot).nll(episodes).mean())
+    assert found == sorted(found, reverse=True)
+
+
+def test_samples_are_black_and_white_with_the_means_of_the_posterior(source, episodes):
+    floor = beta_bernoulli(source, shot=5, query=6)
+    images = floor.sample(episodes, 400, Stream(22))["x"]
+    assert images.shape == (24 * 400, 1, 16, 16) and images.dtype == torch.float32
+    assert set(images.unique().tolist()) == {-1.0, 1.0}
+    light = floor.light(episodes.support, 24)["x"]
+    mean = ((images.unflatten(0, (24, 400)) + 1) / 2).double().mean(1)
+    deviation = (light * (1 - light) / 400).sqrt()
+    assert float(((mean - light) / deviation).square().mean()) == pytest.approx(1, abs=0.1)
+
+
+def test_what_a_task_gets_depends_on_no_other_task(source, episodes):
+    floor = beta_bernoulli(source, shot=5, query=6)
+    whole = floor.sample(episodes, 3, Stream(22))["x"].unflatten(0, (24, 3))
+    part = episodes.select([7, 2])
+    drawn = floor.sample(part, 3, Stream(22))["x"].unflatten(0, (2, 3))
+    assert torch.equal(drawn, whole[[7, 2]])
+    torch.testing.assert_close(floor.nll(part), floor.nll(episodes)[[7, 2]])
+
+
+def test_every_domain_of_a_pair_counts():
+    prior = {"a": torch.full((1, 2, 2), 0.5).double(), "b": torch.full((1, 2, 2), 0.25).double()}
+    dark = -torch.ones(1, 1, 2, 2)
+    pair = {"a": dark, "b": dark}
+    found = PixelFloor(prior, math.inf).nll(Episodes(("t",), pair, pair, pair))
+    assert float(found) == pytest.approx(-4 * math.log(0.5) - 4 * math.log(0.75))
+
+
+def test_real_handwriting_has_the_floors_it_is_known_for():
+    source = Handwriting.open()
+    names = source.tasks("search")[::3]
+    marginal, shrunk = [], []
+    for shot in (1, 5, 10):
+        episodes = source.episodes(names, shot=shot, query=10, rng=Stream(23))
+        marginal.append(float(pixel_marginal(source, shot=shot).nll(episodes).mean()))
+        shrunk.append(float(beta_bernoulli(source, shot=shot, query=10).nll(episodes).mean()))
+    # A few per cent of ink, about 784 bits of which most are dark: far below 784 ln 2 = 543.
+    assert all(140 < nats < 210 for nats in marginal)
+    assert max(marginal) - min(marginal) < 8
+    assert shrunk == sorted(shrunk, reverse=True)
+    assert all(a < b for a, b in zip(shrunk, marginal, strict=True))
