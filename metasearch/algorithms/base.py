@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from metasearch.engine.base import Adapted, Engine, InnerLoop, Order, TaskGradients
-from metasearch.models.base import Learner, NoiseSource, Params
+from metasearch.engine.loop import Loop
+from metasearch.models.base import Learner, NoiseSource, Params, noise_of_some
 from metasearch.tasks.base import Batch, Episodes
 
 
@@ -52,6 +54,35 @@ class MetaAlgorithm(Protocol):
     ) -> MetaGradient:
         """One meta-batch's gradient; leaves the learner as it was."""
         ...
+
+
+Once = Callable[[Engine, Learner, Episodes, NoiseSource], MetaGradient]
+
+
+def without_diverged(
+    once: Once, engine: Engine, learner: Learner, episodes: Episodes, noise: NoiseSource
+) -> MetaGradient:
+    """A meta-step in which a task that diverged changes no number of the others.
+
+    An engine may sum over tasks before it differentiates, and one infinity then spoils the sum. So
+    where a task turns out not to be finite, the others run again without it; where no task does
+    and the sum is spoiled all the same, the loop engine keeps them apart.
+    """
+    found = once(engine, learner, episodes, noise)
+    keep = found.finite.nonzero().flatten().tolist()
+    if len(keep) == len(found.finite):
+        if all(bool(g.isfinite().all()) for g in found.values.values()):
+            return found
+        return once(Loop(), learner, episodes, noise)
+    if not keep:
+        return replace(found, values={k: torch.zeros_like(g) for k, g in found.values.items()})
+    part = noise_of_some(noise, len(found.finite), keep)
+    again = without_diverged(once, engine, learner, episodes.select(keep), part)
+    finite = found.finite.clone()
+    finite[keep] = again.finite.to(finite.device)
+    return replace(
+        again, finite=finite, losses=found.losses, gradients=found.gradients + again.gradients
+    )
 
 
 def adapt(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from metasearch.algorithms.base import MetaGradient, all_images, outer_losses
+from metasearch.algorithms.base import MetaGradient, all_images, outer_losses, without_diverged
 from metasearch.engine.base import Engine, InnerLoop
 from metasearch.models.base import Learner, NoiseSource
 from metasearch.registry import component
@@ -31,6 +31,11 @@ class Joint:
         self, engine: Engine, learner: Learner, episodes: Episodes, noise: NoiseSource
     ) -> MetaGradient:
         """The gradient of each player's mean loss at the meta-parameters themselves."""
+        return without_diverged(self._once, engine, learner, episodes, noise)
+
+    def _once(
+        self, engine: Engine, learner: Learner, episodes: Episodes, noise: NoiseSource
+    ) -> MetaGradient:
         adapted = engine.open(learner, len(episodes.tasks), self.inner)
         losses = outer_losses(adapted, all_images(episodes), noise)
         return MetaGradient.of(adapted, adapted.meta_gradient(losses, 1), losses)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from metasearch.algorithms.base import MetaGradient, adapt, outer_losses
+from metasearch.algorithms.base import MetaGradient, adapt, outer_losses, without_diverged
 from metasearch.engine.base import Engine, InnerLoop, Order
 from metasearch.models.base import Learner, NoiseSource
 from metasearch.registry import component
@@ -34,6 +34,11 @@ class MAML:
         self, engine: Engine, learner: Learner, episodes: Episodes, noise: NoiseSource
     ) -> MetaGradient:
         """The mean over tasks of d L(phi_K; query) / d theta, or of its value at phi_K."""
+        return without_diverged(self._once, engine, learner, episodes, noise)
+
+    def _once(
+        self, engine: Engine, learner: Learner, episodes: Episodes, noise: NoiseSource
+    ) -> MetaGradient:
         order: Order = 1 if self.first_order else 2
         tasks = len(episodes.tasks)
         adapted = adapt(engine, learner, self.inner, episodes.support, tasks, noise, order=order)

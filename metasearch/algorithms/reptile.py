@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from metasearch.algorithms.base import MetaGradient, all_images, inner_losses
+from metasearch.algorithms.base import MetaGradient, all_images, inner_losses, without_diverged
 from metasearch.engine.base import Engine, InnerLoop
 from metasearch.models.base import Learner, NoiseSource
 from metasearch.registry import component
@@ -32,6 +32,11 @@ class Reptile:
         self, engine: Engine, learner: Learner, episodes: Episodes, noise: NoiseSource
     ) -> MetaGradient:
         """Return theta - mean_i phi_i after the inner steps on support and query together."""
+        return without_diverged(self._once, engine, learner, episodes, noise)
+
+    def _once(
+        self, engine: Engine, learner: Learner, episodes: Episodes, noise: NoiseSource
+    ) -> MetaGradient:
         adapted = engine.open(learner, len(episodes.tasks), self.inner)
         losses = inner_losses(adapted, self.inner, all_images(episodes), noise)
         return MetaGradient.of(adapted, adapted.displacement(), losses)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from metasearch.algorithms.base import adapt
 from metasearch.bundle.base import Part
-from metasearch.engine import Loop
+from metasearch.engine import Batched
 from metasearch.engine.base import Adapted, InnerLoop
 from metasearch.models.base import noise_per_task, repeat_rows
 from metasearch.rng import Stream
@@ -45,7 +45,7 @@ class Adaptation:
         for i, part in enumerate(parts):
             inner = part.inner if steps is None else _with_steps(part.inner, steps)
             noise = noise_per_task(part.learner.family, Stream(seed).at("adapt", i), [_TASK])
-            adapted = adapt(Loop(), part.learner, inner, batch, 1, noise)
+            adapted = adapt(Batched(), part.learner, inner, batch, 1, noise)
             done.append((adapted, part.weight))
         return Adaptation(done, batch, inverted)
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from PIL import Image
 from safetensors.torch import save_file
 
 from metasearch.bundle.base import FORMAT, Part
 from metasearch.bundle.card import model_card
 from metasearch.registry import to_data
+from metasearch.space import dump
 from metasearch.trial.config import TrialConfig
 
 PINNED = ("metasearch", "numpy", "pillow", "safetensors", "torch")
@@ -35,7 +35,7 @@ class Contents:
     provenance: Mapping[str, Any]  # versions, fingerprints, seeds, search, trial, when
     border: float  # median of the outermost pixels of real images: -1 where ink is light
     features: Path | None  # the frozen features that the scores were computed in
-    samples: Image.Image | None  # support | before | after on test tasks
+    samples: Image.Image  # support | before | after on test tasks
 
 
 def save_bundle(contents: Contents, folder: Path) -> Path:
@@ -60,11 +60,9 @@ def save_bundle(contents: Contents, folder: Path) -> Path:
     _write_json(draft / "adaptation.json", _adaptation(contents, draft))
     _write_json(draft / "report.json", contents.report)
     _write_json(draft / "provenance.json", contents.provenance)
-    config = yaml.safe_dump(to_data(contents.config), sort_keys=False, allow_unicode=True)
-    (draft / "config.yaml").write_text(config, encoding="utf-8")
+    (draft / "config.yaml").write_text(dump(to_data(contents.config)), encoding="utf-8")
     (draft / "constraints.txt").write_text(_pins())
-    if contents.samples is not None:
-        contents.samples.save(draft / "samples.png")
+    contents.samples.save(draft / "samples.png")
     card = model_card(contents.config, contents.report, contents.provenance, folder.name)
     (draft / "README.md").write_text(card, encoding="utf-8")
     for path in draft.iterdir():

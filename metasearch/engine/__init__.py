@@ -1,8 +1,9 @@
 """How tasks run at once: engines that give each task its own fast weights."""
 
+from metasearch.engine.batched import Batched
 from metasearch.engine.loop import Loop
 from metasearch.registry import Table
 
-ENGINES = Table("engine", {"loop": Loop}, room="engine")
+ENGINES = Table("engine", {"batched": Batched, "loop": Loop}, room="engine")
 
-__all__ = ["ENGINES", "Loop"]
+__all__ = ["ENGINES", "Batched", "Loop"]

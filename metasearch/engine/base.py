@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Protocol
 
 from torch import Tensor
@@ -19,14 +19,20 @@ class InnerLoop:
     """How one task is adapted: the part of a recipe that a bundle takes along."""
 
     steps: int = 5  # inner steps; in each, every turn of the family's game is played once
+    test_steps: int | None = None  # on unseen tasks and in use; None: as many as in training
     lr: float = 0.01  # of the per-image mean loss
     optimizer: Literal["sgd", "adam"] = "sgd"  # Adam's moments start anew with each task
     clip: float = 10.0  # largest gradient norm of one player in one task; 0 clips nothing
     play: Literal["alternating", "simultaneous"] = "alternating"
 
     def __post_init__(self) -> None:
-        if self.steps < 0 or self.lr < 0 or self.clip < 0:
-            raise ValueError("steps, lr and clip must not be negative")
+        """Refuse what cannot be run."""
+        if min(self.steps, self.test_steps or 0, self.lr, self.clip) < 0:
+            raise ValueError("steps, test_steps, lr and clip must not be negative")
+
+    def at_test(self) -> InnerLoop:
+        """The loop as it runs on unseen tasks."""
+        return self if self.test_steps is None else replace(self, steps=self.test_steps)
 
 
 @dataclass(frozen=True)

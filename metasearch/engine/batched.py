@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 
 from metasearch.engine.base import Adapted, InnerLoop, Order, TaskGradients
-from metasearch.engine.layers import (
-    WIDE,
-    ColumnConv,
-    ColumnConvTranspose,
-    GroupedConv,
-    LowRankLinear,
-    Rule,
-    StackedLinear,
-    TaskGroupNorm,
-    TaskLayer,
-)
+from metasearch.engine.layers import TaskLayer
 from metasearch.engine.loop import Loop
-from metasearch.models.base import Learner, Net, Nets, Params, noise_per_task
+from metasearch.engine.rules import make_rule
+from metasearch.engine.shared import Shared
+from metasearch.engine.twins import Maker, UnknownLayer, twin_of
+from metasearch.models.base import Learner, Nets, Params, noise_per_task
 from metasearch.registry import component
 from metasearch.rng import Stream
 from metasearch.tasks.base import Batch
@@ -65,8 +55,8 @@ class BatchedAdapted:
         self.gradients = 0
         self._inner = inner
         self._order = order
-        make = _Maker(tasks, order, inner, low_rank)
-        self._twins = {name: _twin(net, make) for name, net in learner.nets.items()}
+        make = Maker(tasks, order, inner, low_rank)
+        self._twins = {name: twin_of(net, make) for name, net in learner.nets.items()}
         self._layers = {
             player: [
                 (f"{net}.{path}", layer)
@@ -76,7 +66,7 @@ class BatchedAdapted:
             ]
             for player, nets in learner.family.players.items()
         }
-        self._rules = {player: make_rule(inner) for player in self._layers}
+        self._rules = {player: make_rule(inner, order) for player in self._layers}
         self._spent = dict.fromkeys(self._layers, 0)  # gradients in inner steps
 
     @property
@@ -196,155 +186,6 @@ class BatchedAdapted:
         for layers in self._layers.values():
             for _, layer in layers:
                 layer.forget()
-
-
-class Shared:
-    """No inner step, so all tasks have the meta-parameters: an ordinary pass over the batch."""
-
-    def __init__(self, learner: Learner, tasks: int) -> None:
-        self.learner = learner
-        self.tasks = tasks
-        self.gradients = 0
-        self._weights = {
-            name: p.detach().clone().requires_grad_() for name, p in learner.parameters().items()
-        }
-
-    @property
-    def nets(self) -> Nets:
-        """The nets with copies of the meta-parameters."""
-        return {name: self._call(name, net) for name, net in self.learner.nets.items()}
-
-    def _call(self, name: str, net: nn.Module) -> Net:
-        own = {
-            key.removeprefix(f"{name}."): w
-            for key, w in self._weights.items()
-            if key.startswith(f"{name}.")
-        }
-        return lambda *inputs: functional_call(net, own, inputs)
-
-    def step(self, player: str, loss: Tensor) -> None:
-        """Nothing is stepped where no steps were asked for."""
-        raise RuntimeError(f"opened for 0 inner steps; {player} cannot move by {loss.shape}")
-
-    def play(self, losses: Mapping[str, Tensor]) -> None:
-        """Nothing is stepped where no steps were asked for."""
-        raise RuntimeError(f"opened for 0 inner steps; {sorted(losses)} cannot move")
-
-    def meta_gradient(self, losses: Mapping[str, Tensor], order: Order) -> TaskGradients:
-        """The plain gradient; see `BatchedAdapted.meta_gradient` for tasks that are not finite."""
-        del order  # without inner steps they are the same
-        values: Params = {}
-        by_task = {p: x.reshape(self.tasks, -1).mean(1) for p, x in losses.items()}
-        for player, loss in by_task.items():
-            names = [n for n in self._weights if self.learner.owner(n) == player]
-            grads = torch.autograd.grad(
-                loss.mean(),
-                [self._weights[n] for n in names],
-                allow_unused=True,
-                materialize_grads=True,
-            )
-            values |= dict(zip(names, grads, strict=True))
-            self.gradients += losses[player].numel()
-        return TaskGradients(values, torch.stack([x.isfinite() for x in by_task.values()]).all(0))
-
-    def displacement(self) -> TaskGradients:
-        """Nobody moved."""
-        zero = {name: torch.zeros_like(w) for name, w in self._weights.items()}
-        return TaskGradients(zero, torch.ones(self.tasks, dtype=torch.bool))
-
-    def state(self, task: int) -> Params:
-        """The meta-parameters, whichever the task."""
-        del task
-        return {name: w.detach() for name, w in self._weights.items()}
-
-
-def make_rule(inner: InnerLoop) -> Rule:
-    """SGD, or Adam with a memory that starts anew (Kingma & Ba 2015, algorithm 1)."""
-    if inner.optimizer == "sgd":
-        return lambda _, g: inner.lr * g
-    memory: dict[str, tuple[int, Tensor, Tensor]] = {}
-
-    def adam(name: str, g: Tensor) -> Tensor:
-        t, m, v = memory.get(name, (0, torch.zeros_like(g), torch.zeros_like(g)))
-        t, m, v = t + 1, 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
-        memory[name] = (t, m, v)
-        return inner.lr * (m / (1 - 0.9**t)) / (v / (1 - 0.999**t) + 1e-16).sqrt()
-
-    return adam
-
-
-@dataclass(frozen=True)
-class _Maker:
-    """Turns one layer into its task-aware twin."""
-
-    tasks: int
-    order: Order
-    inner: InnerLoop
-    low_rank: bool  # where it pays
-
-    def __call__(self, source: nn.Module) -> TaskLayer | None:
-        """The twin, or None for a layer that is not known."""
-        kind = type(source)
-        if kind is nn.Linear:
-            assert isinstance(source, nn.Linear)
-            return self._linear(source)
-        if kind is nn.GroupNorm:
-            assert isinstance(source, nn.GroupNorm)
-            return TaskGroupNorm(source, self.tasks, self.order)
-        if isinstance(source, nn.Conv2d | nn.ConvTranspose2d) and _plain(source):
-            wide = min(source.in_channels, source.out_channels) >= WIDE
-            if wide:
-                return GroupedConv(source, self.tasks, self.order)
-            if isinstance(source, nn.Conv2d):
-                return ColumnConv(source, self.tasks, self.order)
-            return ColumnConvTranspose(source, self.tasks, self.order)
-        return None
-
-    def _linear(self, source: nn.Linear) -> TaskLayer:
-        ins, outs = source.in_features, source.out_features
-        rank = self.inner.steps * ROWS_PER_STEP
-        linear = self.low_rank and self.inner.optimizer == "sgd"
-        if not linear or rank / 2 > ins * outs / (ins + outs):
-            return StackedLinear(source, self.tasks, self.order)
-        return LowRankLinear(source, self.tasks, self.order, rank)
-
-
-ROWS_PER_STEP = 10  # images a step is expected to have; only the choice of formulation hangs on it
-
-
-def _plain(source: nn.Conv2d | nn.ConvTranspose2d) -> bool:
-    square = all(len(set(x)) == 1 for x in (source.kernel_size, source.stride))
-    return (
-        type(source) in {nn.Conv2d, nn.ConvTranspose2d}
-        and square
-        and not isinstance(source.padding, str)
-        and len(set(source.padding)) == 1
-        and set(source.dilation) == {1}
-        and source.groups == 1
-        and source.padding_mode == "zeros"
-        and not any(source.output_padding)
-    )
-
-
-def _twin(source: nn.Module, make: _Maker) -> nn.Module:
-    """The module with its layers replaced; what has no weights is shared with the original."""
-    made = make(source)
-    if made is not None:
-        return made
-    if any(True for _ in source.parameters(recurse=False)):
-        raise UnknownLayer(type(source).__name__)
-    if not source._modules:
-        return source
-    twin = copy.copy(source)
-    twin._modules = {
-        name: None if child is None else _twin(child, make)
-        for name, child in source._modules.items()
-    }
-    return twin
-
-
-class UnknownLayer(Exception):  # noqa: N818 - not an error: the loop takes over
-    """A layer with weights that has no task-aware twin."""
 
 
 Form = Literal["low_rank", "stacked"]

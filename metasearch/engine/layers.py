@@ -18,8 +18,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from metasearch.engine.convolution import Geometry, fold, unfold
-
-WIDE = 8  # channels from which on a grouped convolution beats columns and a batched product
+from metasearch.engine.rules import Rule
 
 
 class TaskLayer(nn.Module):
@@ -37,7 +36,12 @@ class TaskLayer(nn.Module):
 
     def _stack(self, p: Tensor) -> Tensor:
         wide = p.unsqueeze(0).expand(self.tasks, *p.shape)
-        return wide if self.order == 2 else wide.contiguous().requires_grad_()
+        # A copy even for one task: a view would let inner steps move the meta-parameters.
+        return (
+            wide
+            if self.order == 2
+            else wide.clone(memory_format=torch.contiguous_format).requires_grad_()
+        )
 
     def probes(self) -> list[Tensor]:
         """What an inner step differentiates the loss in."""
@@ -76,10 +80,6 @@ class TaskLayer(nn.Module):
     def by_task(self, x: Tensor) -> Tensor:
         """[T * n, ...] to [T, n, ...]."""
         return x.reshape(self.tasks, -1, *x.shape[1:])
-
-
-Rule = Callable[[str, Tensor], Tensor]
-"""(name of a stacked weight, its gradient [T, ...]) -> what to subtract."""
 
 
 def _wide(scale: Tensor, like: Tensor) -> Tensor:

@@ -57,13 +57,13 @@ class LoopAdapted:
 
     def step(self, player: str, loss: Tensor) -> None:
         """One inner step of `player`, in every task."""
-        self._move(player, self._differentiate(player, loss))
+        self._move(self._differentiate(player, loss))
 
     def play(self, losses: Mapping[str, Tensor]) -> None:
         """All gradients at the old values, then all moves."""
         found = {player: self._differentiate(player, loss) for player, loss in losses.items()}
-        for player, gradients in found.items():
-            self._move(player, gradients)
+        for gradients in found.values():
+            self._move(gradients)
 
     def meta_gradient(self, losses: Mapping[str, Tensor], order: Order) -> TaskGradients:
         """Each player's loss differentiated in its own meta-parameters; mean of finite tasks."""
@@ -118,7 +118,7 @@ class LoopAdapted:
             for t in range(self.tasks)
         ]
 
-    def _move(self, player: str, gradients: list[Params]) -> None:
+    def _move(self, gradients: list[Params]) -> None:
         for task, found in enumerate(gradients):
             change = self._rules[task].change(_clip(found, self._inner.clip))
             fast = self._fast[task]

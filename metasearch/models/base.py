@@ -158,6 +158,20 @@ def noise_per_task(family: GenerativeModel, rng: Stream, tasks: Sequence[str]) -
     return draw
 
 
+def noise_of_some(noise: NoiseSource, tasks: int, keep: Sequence[int]) -> NoiseSource:
+    """The noise that the tasks at these positions get when all of them draw together."""
+
+    def draw(like: Batch, *purpose: str | int, samples: int = 1) -> Noise:
+        n = rows(like) // len(keep)
+        whole = noise(repeat_rows(like, n * tasks), *purpose, samples=samples)
+        index = list(keep)
+        return {
+            key: x.reshape(tasks, n, *x.shape[1:])[index].flatten(0, 1) for key, x in whole.items()
+        }
+
+    return draw
+
+
 def rows(batch: Batch) -> int:
     """How many images a batch has (its domains have equally many)."""
     return next(iter(batch.values())).shape[0]

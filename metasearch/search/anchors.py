@@ -13,10 +13,9 @@ from metasearch.models.base import Learner, noise_per_task
 from metasearch.rng import Stream
 from metasearch.scores.base import Subject, anchor_score
 from metasearch.scores.floors import beta_bernoulli, pixel_marginal
-from metasearch.search.baselines import summarise
 from metasearch.tasks.base import Split
 from metasearch.trial.config import TrialConfig
-from metasearch.trial.judge import Panel
+from metasearch.trial.judge import Panel, summarise
 from metasearch.trial.loop import Bench
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,9 @@ from metasearch.algorithms.base import MetaAlgorithm
 from metasearch.engine.base import InnerLoop
 from metasearch.models.base import Learner
 from metasearch.registry import to_data
-from metasearch.scores.interval import mean_interval, paired_difference
+from metasearch.scores.interval import paired_difference
 from metasearch.search.files import read_json, to_json, write_atomically
 from metasearch.trial.config import Strategy, TrialConfig
-from metasearch.trial.judge import Panel, judge, settle
 from metasearch.trial.loop import Bench, champion_at, run_trial
 
 
@@ -64,29 +63,7 @@ def train(
         shutil.rmtree(place, ignore_errors=True)
         last.snapshot.save(place)
     found, _ = champion_at(config, place, bench)
-    return Rival(name, found, algorithm.inner)
-
-
-def measure(
-    learner: Learner, inner: InnerLoop, config: TrialConfig, panel: Panel
-) -> dict[str, Any]:
-    """The ranking score on a panel, after adaptation and before it, as plain data."""
-    verdicts = judge(learner, inner, config.engine, panel, pictures=False)
-    name, high_is_worse = config.score.name, config.score.direction == "minimize"
-    after = settle(verdicts.after[name], worst_is_high=high_is_worse)
-    before = settle(verdicts.before[name], worst_is_high=high_is_worse)
-    return {
-        **summarise(after, panel.tasks),
-        "before": summarise(before, panel.tasks),
-        "diverged": verdicts.diverged,
-    }
-
-
-def summarise(values: np.ndarray, tasks: Iterable[str]) -> dict[str, Any]:
-    """Mean, 95 % interval over tasks, and the values, as plain data."""
-    mean, low, high = mean_interval(values)
-    per_task = dict(zip(tasks, map(float, values), strict=True))
-    return {"mean": mean, "low": low, "high": high, "per_task": per_task}
+    return Rival(name, found, algorithm.inner.at_test())
 
 
 def against(mine: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,13 +22,13 @@ from metasearch.models.base import Learner
 from metasearch.observe.grid import sample_grid
 from metasearch.scores.features import ConvFeatures
 from metasearch.search.anchors import anchors_of
-from metasearch.search.baselines import Rival, against, measure, train
+from metasearch.search.baselines import Rival, against, train
 from metasearch.search.files import read_json, to_json, write_atomically
 from metasearch.search.ledger import Record, Run
 from metasearch.search.worker import whole_checkpoints
 from metasearch.tasks.base import Split
 from metasearch.trial.config import TrialConfig, from_data
-from metasearch.trial.judge import Panel, judge
+from metasearch.trial.judge import Panel, judge, measure
 from metasearch.trial.loop import Bench, bench_for, champion_at
 
 OPENED = "test_opened.json"  # the record that the test tasks of this run were looked at
@@ -58,6 +58,11 @@ class Candidate:
             raise RunError(f"{record.folder}: no whole checkpoint is left; choose another trial.")
         learner, algorithm = champion_at(config, found[0], bench)
         return Candidate(record, config, learner, algorithm)
+
+    @property
+    def inner(self) -> InnerLoop:
+        """How it adapts to an unseen task."""
+        return self.algorithm.inner.at_test()
 
     def panel(self, bench: Bench, split: Split) -> Panel:
         """The tasks of a split as this trial's score judges them."""
@@ -145,7 +150,7 @@ def _confirm(
 
 def _measure(candidate: Candidate, bench: Bench, split: Split) -> dict[str, Any]:
     panel = candidate.panel(bench, split)
-    return measure(candidate.learner, candidate.algorithm.inner, candidate.config, panel)
+    return measure(candidate.learner, candidate.inner, candidate.config.engine, panel)
 
 
 def _report(
@@ -174,7 +179,9 @@ def _report(
     }
     for rival in rivals:
         entry = {
-            split: measure(rival.learner, rival.inner, winner.config, winner.panel(bench, split))
+            split: measure(
+                rival.learner, rival.inner, winner.config.engine, winner.panel(bench, split)
+            )
             for split in SHOWN
         }
         report["baselines"][rival.name] = entry
@@ -217,19 +224,18 @@ def _save(run: Run, winner: Candidate, bench: Bench, report: dict[str, Any], fol
     opened = read_json(run.folder / OPENED) or {"openings": []}
     report["test_openings"] = len(opened["openings"])
     panel = winner.panel(bench, "test")
-    inner: InnerLoop = winner.algorithm.inner
-    grid = judge(winner.learner, inner, winner.config.engine, panel).grid
+    grid = judge(winner.learner, winner.inner, winner.config.engine, panel).grid
     features = run.folder / "features.safetensors"
     if isinstance(bench.features, ConvFeatures):
         bench.features.save(features)
     contents = Contents(
-        parts=[Part(winner.learner, inner)],
+        parts=[Part(winner.learner, winner.inner)],
         config=winner.config,
         report=report,
         provenance=_provenance(run, winner, bench),
         border=border(panel.episodes.support),
         features=features if features.exists() else None,
-        samples=sample_grid(grid) if grid else None,
+        samples=sample_grid(grid),
     )
     save_bundle(contents, folder)
 

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal
 
 from metasearch.algorithms import ALGORITHMS
 from metasearch.algorithms.base import MetaAlgorithm
-from metasearch.engine import ENGINES
+from metasearch.algorithms.maml import MAML
+from metasearch.engine import ENGINES, Batched
 from metasearch.engine.base import Engine
-from metasearch.engine.loop import Loop
 from metasearch.models import MODELS
 from metasearch.models.base import GenerativeModel, LikelihoodModel
+from metasearch.models.gan import GAN, Wasserstein
 from metasearch.registry import OneOf, component, revive
 from metasearch.scores import SCORES
 from metasearch.scores.base import Score
@@ -72,7 +73,7 @@ class TrialConfig:
     budget: Budget = Budget()
     outer: Outer = Outer()
     judging: Judging = Judging()
-    engine: Annotated[Engine, OneOf(ENGINES)] = Loop()
+    engine: Annotated[Engine, OneOf(ENGINES)] = Batched()
     device: str = "auto"
 
 
@@ -89,6 +90,21 @@ def problems(config: TrialConfig) -> Iterator[tuple[tuple[str | int, ...], str]]
                     f"{model.name!r} cannot say how probable an image is, which the score "
                     f"{score!r} needs. Use another model, or another score.",
                 )
+    for i, algorithm in enumerate(config.algorithms):
+        for j, model in enumerate(config.models):
+            if reason := misfit(algorithm, model):
+                yield ("algorithms", i), f"does not go with models[{j}]: {reason}"
+
+
+def misfit(algorithm: MetaAlgorithm, model: GenerativeModel) -> str:
+    """Why an algorithm cannot meta-train a family; empty if it can."""
+    second = isinstance(algorithm, MAML) and not algorithm.first_order
+    if second and isinstance(model, GAN) and isinstance(model.objective, Wasserstein):
+        return (
+            "the gradient penalty is a derivative already, and 'maml' with second order would need "
+            "its third. Set first_order: true, or use another objective."
+        )
+    return ""
 
 
 def from_data(data: Mapping[str, Any]) -> TrialConfig:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from metasearch.engine.base import Engine, InnerLoop
 from metasearch.models.base import Learner, noise_per_task
 from metasearch.rng import Stream
 from metasearch.scores.base import Features, Score, Subject
+from metasearch.scores.interval import mean_interval
 from metasearch.tasks.base import Batch, Episodes, Split, TaskDistribution, TaskId
 from metasearch.trial.config import TrialConfig
 from metasearch.trial.report import SampleGrid
@@ -66,39 +69,41 @@ class Verdicts:
     after: dict[str, np.ndarray]  # score name -> [tasks]
     before: dict[str, np.ndarray]
     diverged: int  # tasks whose adaptation gave no finite number
-    grid: SampleGrid | None
+    grid: SampleGrid
 
 
-def judge(
-    learner: Learner, inner: InnerLoop, engine: Engine, panel: Panel, *, pictures: bool = True
-) -> Verdicts:
+def judge(learner: Learner, inner: InnerLoop, engine: Engine, panel: Panel) -> Verdicts:
     """Adapt to each task of the panel and score it; the learner is left as it was."""
-    parts: list[dict[str, Tensor]] = []
-    grid = None
+    after, new, diverged = _scored(learner, inner, engine, panel)
+    before, old, _ = _scored(learner, InnerLoop(steps=0), engine, panel)
+    return Verdicts(after, before, diverged, _grid(panel.episodes, before=old, after=new))
+
+
+def _scored(
+    learner: Learner, inner: InnerLoop, engine: Engine, panel: Panel
+) -> tuple[dict[str, np.ndarray], Batch, int]:
+    """Every score per task, the samples [tasks * n, ...], and how many tasks diverged."""
+    nats: list[dict[str, Tensor]] = []
+    drawn: list[Batch] = []
     for start in range(0, len(panel.tasks), CHUNK):
         episodes = panel.episodes.select(range(start, min(start + CHUNK, len(panel.tasks))))
-        tasks, support = len(episodes.tasks), episodes.support
+        tasks = len(episodes.tasks)
         noise = noise_per_task(learner.family, _JUDGING.at("noise"), episodes.tasks)
-        both = [
-            Subject(
-                adapt(engine, learner, loop, support, tasks, noise),
-                episodes,
-                noise,
-                panel.features,
-                panel.samples,
-            )
-            for loop in (inner, InnerLoop(steps=0))
-        ]
+        adapted = adapt(engine, learner, inner, episodes.support, tasks, noise)
+        subject = Subject(adapted, episodes, noise, panel.features, panel.samples)
         with torch.no_grad():
-            parts.extend({s.name: s(one).double().cpu() for s in panel.scores} for one in both)
-            if pictures and start == 0:
-                grid = _grid(episodes, before=both[1].samples, after=both[0].samples)
-    after, before = (
-        {s.name: torch.cat([part[s.name] for part in parts[k::2]]).numpy() for s in panel.scores}
-        for k in (0, 1)
-    )
-    diverged = int(np.max([np.sum(~np.isfinite(v)) for v in after.values()]))
-    return Verdicts(after, before, diverged, grid)
+            drawn.append(subject.samples)
+            nats.append({s.name: s(subject) for s in panel.scores if s.needs_likelihood})
+    samples = {d: torch.cat([part[d] for part in drawn]) for d in drawn[0]}
+    # A score of samples may look at all tasks together (a critic does), so it sees them once.
+    whole = replace(subject, episodes=panel.episodes).posing(samples)
+    values = {
+        s.name: torch.cat([part[s.name] for part in nats]) if s.needs_likelihood else s(whole)
+        for s in panel.scores
+    }
+    found = {name: x.detach().double().cpu().numpy() for name, x in values.items()}
+    diverged = int(np.max([np.sum(~np.isfinite(v)) for v in found.values()]))
+    return found, samples, diverged
 
 
 def settle(values: np.ndarray, *, worst_is_high: bool) -> np.ndarray:
@@ -111,6 +116,27 @@ def settle(values: np.ndarray, *, worst_is_high: bool) -> np.ndarray:
         return np.full_like(values, np.nan) if bad.any() else values
     worst = np.max(values[~bad]) if worst_is_high else np.min(values[~bad])
     return np.where(bad, worst, values)
+
+
+def measure(learner: Learner, inner: InnerLoop, engine: Engine, panel: Panel) -> dict[str, Any]:
+    """The ranking score on a panel, after adaptation and before it, as plain data."""
+    verdicts = judge(learner, inner, engine, panel)
+    first = panel.scores[0]
+    name, high_is_worse = first.name, first.direction == "minimize"
+    after = settle(verdicts.after[name], worst_is_high=high_is_worse)
+    before = settle(verdicts.before[name], worst_is_high=high_is_worse)
+    return {
+        **summarise(after, panel.tasks),
+        "before": summarise(before, panel.tasks),
+        "diverged": verdicts.diverged,
+    }
+
+
+def summarise(values: np.ndarray, tasks: Iterable[str]) -> dict[str, Any]:
+    """Mean, 95 % interval over tasks, and the values, as plain data."""
+    mean, low, high = mean_interval(values)
+    per_task = dict(zip(tasks, map(float, values), strict=True))
+    return {"mean": mean, "low": low, "high": high, "per_task": per_task}
 
 
 def _grid(episodes: Episodes, *, before: Batch, after: Batch) -> SampleGrid:

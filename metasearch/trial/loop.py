@@ -171,7 +171,7 @@ class Trial:
     def _report(self, step: int, began: float, *, diverged: bool) -> Report:
         config = self.config
         learner, algorithm = self.population.champion()
-        verdicts = judge(learner, algorithm.inner, config.engine, self.panel)
+        verdicts = judge(learner, algorithm.inner.at_test(), config.engine, self.panel)
         worst_is_high = config.score.direction == "minimize"
         after = settle(verdicts.after[config.score.name], worst_is_high=worst_is_high)
         if diverged:

@@ -178,7 +178,7 @@ def test_simultaneous_play_uses_the_old_weights_of_both(engine):
     )
     for name in start:
         if learner.owner(name) == "generator":
-            assert torch.equal(adapted.state(0)[name], alone.state(0)[name])
+            torch.testing.assert_close(adapted.state(0)[name], alone.state(0)[name])
 
 
 def test_clipping_bounds_the_norm_of_one_players_step_in_each_task(engine):

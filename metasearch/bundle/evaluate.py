@@ -1,0 +1,67 @@
+"""Judging a bundle again: on the tasks of its report, or on other data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from metasearch.bundle.load import Bundle
+from metasearch.engine.base import Engine
+from metasearch.errors import BundleError
+from metasearch.scores.features import ConvFeatures
+from metasearch.space import load
+from metasearch.tasks.base import Split, TaskSource
+from metasearch.trial.config import TrialConfig, from_data
+from metasearch.trial.judge import Panel, measure
+
+
+def evaluate(
+    bundle: Bundle, source: TaskSource | None = None, split: Split = "test"
+) -> dict[str, Any]:
+    """The bundle's score on a split of its own source, or of another one.
+
+    On the same data and machine kind it gives `report.json` to the last digit: episodes, noise and
+    features are the same.
+
+    Raises:
+        BundleError: the bundle's config or features cannot be read, or the images have another
+            shape than those it was trained on.
+        DataError: the source is missing, damaged or too small.
+    """
+    config = recipe(bundle)
+    if source is not None:
+        config = replace(config, tasks=source)
+    data = config.tasks.open()
+    if data.shape != bundle.shape:
+        raise BundleError(
+            f"{bundle.folder} was trained on images of shape {bundle.shape}; the source gives "
+            f"{data.shape}. Give the source the same size and channels."
+        )
+    features = None
+    if any(s.needs_features for s in (config.score, *config.also)):
+        features = ConvFeatures.load(bundle.folder / "features.safetensors")
+    panel = Panel.gather(config, data, features, split, "cpu")
+    part = bundle.parts[0]
+    engine: Engine = config.engine
+    found = measure(part.learner, part.inner, engine, panel)
+    score = config.score
+    return {
+        "score": {"name": score.name, "unit": score.unit, "direction": score.direction},
+        "source": config.tasks.name,
+        "split": split,
+        "tasks": len(panel.tasks),
+        **found,
+    }
+
+
+def recipe(bundle: Bundle) -> TrialConfig:
+    """The resolved config a bundle was made with.
+
+    Raises:
+        BundleError: it is missing or was changed into something that is no config.
+    """
+    path = bundle.folder / "config.yaml"
+    try:
+        return from_data(load(path).tree)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path}: cannot be read ({error}). Export the bundle again.") from error
