@@ -88,6 +88,27 @@ def test_every_named_component_of_a_room_is_in_a_table(room):
     assert lost == [], "add them to the table of the room, in its __init__.py"
 
 
+def imported_by(path: Path) -> set[str]:
+    """Every module that a file imports from, wherever the import stands."""
+    nodes = list(ast.walk(parsed(path)))
+    froms = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    return froms | {a.name for node in nodes if isinstance(node, ast.Import) for a in node.names}
+
+
+@pytest.mark.parametrize("room", FAMILIES)
+def test_members_of_a_room_do_not_import_each_other(room):
+    registered = {cls for table in tables_of(room) if table.room for cls in table.values()}
+    members = {
+        module.__name__: Path(module.__file__ or "")
+        for module in modules_of(room).values()
+        if registered & set(members_in(module).values())
+    }
+    assert members
+    others = set(members) - {"metasearch.engine.loop"}  # the reference, on which engines fall back
+    leaning = {name: imported_by(path) & others for name, path in members.items()}
+    assert {name: found for name, found in leaning.items() if found} == {}
+
+
 def test_no_text_points_to_one_machine():
     texts = [
         path
