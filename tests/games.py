@@ -104,7 +104,7 @@ class Blobs:
     )
     domains: tuple[str, ...] = ("x",)
     fingerprint: str = "blobs"
-    leaks: LeakReport = LeakReport(0, 0, (), ())
+    leaks: LeakReport = field(default_factory=lambda: LeakReport(0, 0, (), ()))
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
@@ -50,8 +50,8 @@ def _body(
     better = "lower" if report["score"]["direction"] == "minimize" else "higher"
     return f"""# {title}
 
-A {config.models[0].name} meta-learned with {config.algorithms[0].name}: shown {config.tasks.shot}
-images of a class it never saw, it draws more of that class.
+A {_text(config.models)} trained with {_text(config.algorithms)} on many small classes: shown
+{config.tasks.shot} images of a class it never saw, it adapts to them and draws more of that class.
 
 ```python
 import metasearch
@@ -104,6 +104,10 @@ def _lines(provenance: Mapping[str, Any]) -> str:
         for key, value in provenance.items()
         if isinstance(value, str | int | float)
     )
+
+
+def _text(members: Iterable[Any]) -> str:
+    return " or ".join(dict.fromkeys(member.name for member in members))
 
 
 def _names(config: TrialConfig) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from metasearch.bundle.load import Bundle
@@ -10,6 +10,7 @@ from metasearch.engine.base import Engine
 from metasearch.errors import BundleError
 from metasearch.scores.features import ConvFeatures
 from metasearch.space import load
+from metasearch.tasks import parse_source
 from metasearch.tasks.base import Split, TaskSource
 from metasearch.trial.config import TrialConfig, from_data
 from metasearch.trial.judge import Panel, measure
@@ -65,3 +66,23 @@ def recipe(bundle: Bundle) -> TrialConfig:
         return from_data(load(path).tree)
     except (OSError, ValueError) as error:
         raise BundleError(f"{path}: cannot be read ({error}). Export the bundle again.") from error
+
+
+def other_source(bundle: Bundle, text: str) -> TaskSource:
+    """A source as a person types it, read at the bundle's size and with its numbers of images.
+
+    Raises:
+        ConfigError: `text` names no source.
+        DataError: it names one that is not there.
+    """
+    asked = recipe(bundle).tasks
+    source = parse_source(text)
+    same = {
+        "size": bundle.shape[1],
+        "shot": asked.shot,
+        "query": asked.query,
+        "anchor": asked.anchor,
+    }
+    known = {f.name for f in fields(source)}  # type: ignore[arg-type]  # a component
+    found: TaskSource = replace(source, **{k: v for k, v in same.items() if k in known})  # type: ignore[type-var]
+    return found

@@ -20,7 +20,7 @@ from metasearch.errors import EnvironmentFault, MetasearchError
 VERBS = {
     "Search": (search.quickstart, search.search, search.resume),
     "Look": (look.list_runs, look.status, look.show, look.best, look.tensorboard),
-    "Use": (use.export, use.generate),
+    "Use": (use.export, use.generate, use.evaluate),
     "Prepare": (data.tasks, data.components, data.doctor),
 }
 # What an extra brings, and a bare installation for loading bundles does without.

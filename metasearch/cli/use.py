@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -123,3 +123,40 @@ def generate(
         result_json({"picture": str(out), "images": len(samples), "folder": folder})
     else:
         result(f"{len(samples)} images, your own to the left: {short(out)}")
+
+
+def evaluate(
+    bundle: BundleArg,
+    *,
+    tasks: Annotated[
+        str | None,
+        typer.Option(metavar="SOURCE", help="Other data, as `metasearch tasks` takes it."),
+    ] = None,
+    split: Annotated[
+        Literal["search", "confirm", "test"], typer.Option(help="Of the source.")
+    ] = "test",
+    as_json: Json = False,
+) -> None:
+    """Score a bundle on unseen tasks again: of its own source, or of other data.
+
+    Example: metasearch evaluate quickstart-best --tasks my-images/
+    """
+    from metasearch.bundle.evaluate import evaluate as judge
+    from metasearch.bundle.evaluate import other_source
+    from metasearch.bundle.load import load_bundle
+    from metasearch.observe.text import interval
+    from metasearch.search.process import limit_threads
+
+    limit_threads(1)  # as in the search: the order of a sum must not depend on the machine
+    loaded = load_bundle(bundle)
+    source = None if tasks is None else other_source(loaded, tasks)
+    told = judge(loaded, source, split)
+    if as_json:
+        result_json(told)
+        return
+    score, before = told["score"], told["before"]
+    better = "lower" if score["direction"] == "minimize" else "higher"
+    mean = interval(told["mean"], told["low"], told["high"])
+    result(f"{score['name']} in {score['unit']}, {better} is better: {mean}")
+    result(f"without adapting: {interval(before['mean'], before['low'], before['high'])}")
+    note(f"{told['tasks']} tasks of split {split!r} of {told['source']}")

@@ -99,6 +99,7 @@ def export(
     rivals = [
         train(run.folder, winner.config, (winner.learner, winner.algorithm), name, bench)
         for name in baselines
+        if name != winner.algorithm.name  # a recipe is no rival of itself
     ]
     tell("opening the test tasks")
     report = _report(run, winner, bench, rivals, confirm)

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from metasearch.scores.features import random_features
 
 from metasearch.algorithms import MAML, Joint, Reptile, Scratch
 from metasearch.engine.base import InnerLoop
@@ -18,6 +17,7 @@ from metasearch.models import GAN, VAE
 from metasearch.models.nets import Mlp
 from metasearch.registry import to_data
 from metasearch.scores import SCORES
+from metasearch.scores.features import random_features
 from metasearch.trial.checkpoint import Frozen
 from metasearch.trial.config import Budget, Judging, Strategy, TrialConfig
 from metasearch.trial.judge import Panel, judge, settle
