@@ -6,6 +6,7 @@ in some process, and passes each message of the runner to the desk, which says w
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import TracebackType
@@ -58,6 +59,28 @@ class Resources:
                 "--gpus-per-trial, or join a larger cluster by --address."
             )
         return min(slots, self.max_concurrent or slots)
+
+
+def knock(address: str) -> None:
+    """See that something listens at the address of a cluster, for Ray would try for minutes.
+
+    Raises:
+        EnvironmentFault: nothing does, or searches cannot be run through it.
+    """
+    if "://" in address:
+        raise EnvironmentFault(
+            f"{address!r} is the address of a Ray client or job server, through which no search "
+            "can be run. Start the search on a node of the cluster, as with `ray job submit`."
+        )
+    host, _, port = address.rpartition(":")
+    if port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        except OSError as fault:
+            raise EnvironmentFault(
+                f"no Ray cluster answers at {address!r} ({fault}). Give --address as HOST:PORT of "
+                "its head node (6379 unless chosen otherwise), reachable from here."
+            ) from fault
 
 
 class Desk(Protocol):

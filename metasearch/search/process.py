@@ -1,4 +1,4 @@
-"""What a search changes about its process, and puts back: threads, variables, loggers."""
+"""What a search changes about its process, and puts back: threads, variables, loggers, modules."""
 
 from __future__ import annotations
 
@@ -53,6 +53,17 @@ def _variables_restored(names: Iterable[str]) -> Iterator[None]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def attribute(owner: object, name: str, value: object) -> Iterator[None]:
+    """Set an attribute, and put back what was there: for switches with no other handle."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
 
 
 @contextlib.contextmanager

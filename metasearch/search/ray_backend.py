@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -19,15 +20,16 @@ from typing import Any
 import ray
 from ray import tune
 from ray._private import ray_constants
+from ray._private import worker as ray_worker
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
-from ray.tune.callback import Callback
 from ray.tune.experiment import Trial
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from metasearch.errors import EnvironmentFault
-from metasearch.search.backend import Desk, Order, Resources
-from metasearch.search.process import environment, log_to_file
+from metasearch.search.backend import Desk, Order, Resources, knock
+from metasearch.search.process import attribute, environment, log_to_file
 from metasearch.search.worker import TrialRunner
 
 _TUNE = {
@@ -50,8 +52,8 @@ _STORE = 200 * 2**20  # bytes for reports on their way; Ray would take a third o
 class RayBackend:
     """Runs as many trials at once as fit, or `max_concurrent`.
 
-    Starts a private Ray on this machine, or joins the cluster at `address`, or uses the Ray that
-    this process is connected to already, which it leaves running.
+    Starts a private Ray on this machine, or joins the cluster at `address`, or at $RAY_ADDRESS, or
+    uses the Ray that this process is connected to already, which it leaves running.
     """
 
     in_process = False
@@ -63,21 +65,23 @@ class RayBackend:
         self._trial = trial
         self._resources = resources
         self._scratch = scratch
-        self._address = address
+        self._address = address or os.environ.get("RAY_ADDRESS")
         self._open = contextlib.ExitStack()
         self.slots = 0
 
     def __enter__(self) -> RayBackend:
-        """Start or join Ray, and let its first workers import what trials need.
+        """Start or join Ray.
 
         Raises:
-            EnvironmentFault: the cluster cannot be reached, or not one trial fits into it.
+            EnvironmentFault: Ray cannot be started or reached, or not one trial fits into it.
         """
         with contextlib.ExitStack() as stack:
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch.mkdir(parents=True)
             stack.callback(shutil.rmtree, self._scratch / "tune", ignore_errors=True)
             stack.enter_context(log_to_file("ray", self._scratch / "ray.log"))
+            # A thread of Ray's would print what happens to its workers.
+            stack.enter_context(attribute(ray_worker, "_worker_logs_enabled", False))  # noqa: FBT003
             if not ray.is_initialized():
                 self._connect(stack)
             stack.enter_context(environment(_TUNE))
@@ -119,30 +123,31 @@ class RayBackend:
             raise bridge.fault
 
     def _connect(self, stack: contextlib.ExitStack) -> None:
-        need = self._resources
-        if self._address is not None:
-            if self._address.startswith("ray://"):
-                raise EnvironmentFault(
-                    f"{self._address!r} is a Ray Client address, through which no search can be "
-                    "run. Start the search on a node of the cluster, as with `ray job submit`."
+        address, at_once = self._address, self._resources.max_concurrent
+        stack.callback(ray.shutdown)  # also of what only half started
+        try:
+            if address is not None:
+                knock(address)
+                ray.init(address, log_to_driver=False)
+            else:
+                stack.enter_context(_private())
+                ray.init(
+                    "local",
+                    num_cpus=at_once * self._resources.cpus_per_trial if at_once else None,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    object_store_memory=_STORE,
                 )
-            try:
-                ray.init(self._address, log_to_driver=False)
-            except Exception as fault:
-                raise EnvironmentFault(
-                    f"no Ray cluster answers at {self._address!r} ({fault}). Check the address, "
-                    "that `ray --version` is the same there, and the token in ~/.ray/auth_token."
-                ) from fault
-        else:
-            stack.enter_context(_private())
-            at_once = need.max_concurrent
-            ray.init(
-                num_cpus=at_once * need.cpus_per_trial if at_once else None,
-                include_dashboard=False,
-                log_to_driver=False,
-                object_store_memory=_STORE,
-            )
-        stack.callback(ray.shutdown)
+        except EnvironmentFault:
+            raise
+        except Exception as fault:
+            raise EnvironmentFault(
+                f"Ray cannot be joined at {address!r} ({fault}). See that `ray --version` is the "
+                "same there, and that ~/.ray/auth_token holds the cluster's token."
+                if address is not None
+                else f"Ray does not start on this machine ({fault}). `metasearch doctor` may say "
+                "why; --backend local does without."
+            ) from fault
 
 
 class _Bridge:
@@ -242,18 +247,17 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
                     tune_controller.stop_trial(trial)
 
 
-class _Strip(Callback):  # type: ignore[misc]
-    """Takes the report out of what Tune keeps of every trial: its pictures are large."""
+class _Strip(TrialProgressCallback):  # type: ignore[misc]
+    """Takes reports out of what Tune keeps of every trial, and prints nothing in Tune's stead."""
 
-    def on_trial_result(
-        self,
-        iteration: int,  # noqa: ARG002
-        trials: Any,  # noqa: ARG002
-        trial: Any,  # noqa: ARG002
-        result: Any,
-        **info: Any,  # noqa: ARG002
-    ) -> None:
-        del result["message"]
+    def on_trial_result(self, *args: Any, **event: Any) -> None:  # noqa: ARG002
+        del event["result"]["message"]
+
+    def on_trial_error(self, *event: Any, **info: Any) -> None:
+        """Say nothing: the desk knows."""
+
+    def on_trial_complete(self, *event: Any, **info: Any) -> None:
+        """Say nothing: the desk knows."""
 
 
 class _Worker(tune.Trainable):  # type: ignore[misc]
@@ -281,15 +285,14 @@ def _private() -> Iterator[None]:
     Ray would take the token from the home directory, and leave one there. It reads its variables
     when it is imported and when it first needs them, so what it read has to be refreshed.
     """
-    on_network = ray_constants.ENABLE_RAY_CLUSTER
-    try:
-        with environment({**_PRIVATE, "RAY_AUTH_TOKEN": secrets.token_hex(32)}):
-            ray_constants.ENABLE_RAY_CLUSTER = False
+    variables = {**_PRIVATE, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    with attribute(ray_constants, "ENABLE_RAY_CLUSTER", False):  # noqa: FBT003
+        try:
+            with environment(variables):
+                _read_token_again()
+                yield
+        finally:
             _read_token_again()
-            yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = on_network
-        _read_token_again()
 
 
 def _read_token_again() -> None:

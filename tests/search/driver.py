@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -12,18 +14,23 @@ from typing import Any
 
 from metasearch.search.advisors import SAMPLERS, NoPruner
 from metasearch.search.run import make_backend, run_search
-from tests.search.planted import TRIAL
 from tests.search.plans import plan
+from tests.search.planted import TRIAL
 
 ROOT = Path(__file__).parents[2]
 
 
 def launch(folder: Path, space: dict[str, Any], **search: Any) -> subprocess.Popen[str]:
-    """Start the search of `plans.plan(space, **search)` in `folder`."""
+    """Start the search of `plans.plan(space, **search)` in `folder`, away from the own home."""
     order = json.dumps({"folder": str(folder), "space": space, "search": search})
-    command = [sys.executable, "-m", "tests.search.driver", order]
     return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "tests.search.driver", order],
+        cwd=ROOT,
+        env={**os.environ, "HOME": str(folder.parent)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # as a terminal does: a signal to the group hits all of it
     )
 
 
@@ -43,6 +50,26 @@ def lines(file: Path) -> list[list[Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
+def listening(pid: int) -> set[str]:
+    """The addresses, as the kernel writes them, at which a process and its descendants listen."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    family = {pid}
+    while more := {child for child, parent in parents.items() if parent in family} - family:
+        family |= more
+    sockets = set()
+    for member in family:
+        for file in Path(f"/proc/{member}/fd").glob("*"):
+            with contextlib.suppress(OSError):
+                sockets.add(str(file.readlink()))
+    rows = [line.split() for net in ("tcp", "tcp6")
+            for line in Path(f"/proc/net/{net}").read_text().splitlines()[1:]]  # fmt: skip
+    return {row[1].partition(":")[0] for row in rows
+            if row[3] == "0A" and f"socket:[{row[9]}]" in sockets}  # fmt: skip
+
+
 def _main(order: dict[str, Any]) -> int:
     search = order["search"]
     address = search.pop("address", None)
@@ -52,7 +79,7 @@ def _main(order: dict[str, Any]) -> int:
     folder = Path(order["folder"])
     backend = make_backend(made.search, folder, TRIAL, address=address)
     summary = run_search(made, folder, backend=backend)
-    print(summary.ending)
+    sys.stdout.write(summary.ending)
     return summary.exit_code
 
 

@@ -1,0 +1,123 @@
+"""One writer per run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from metasearch.errors import EnvironmentFault, RunError
+from metasearch.search import lease as lease_module
+from metasearch.search.lease import Lease, read_holder
+
+
+def hold(folder, **changes):
+    """Write down that somebody else holds the lease."""
+    data = dataclasses.asdict(read_holder(folder)) | changes
+    (folder / "lease.json").write_text(json.dumps(data))
+
+
+def test_a_live_holder_is_named_and_keeps_the_lease(tmp_path):
+    Lease.acquire(tmp_path)
+    holder = read_holder(tmp_path)
+    assert holder.alive
+    with pytest.raises(RunError, match=f"in use by process {holder.pid} on '{holder.host}'.*kill"):
+        Lease.acquire(tmp_path)
+
+
+def test_a_released_lease_is_free_and_numbers_only_grow(tmp_path):
+    fences = []
+    for _ in range(3):
+        lease = Lease.acquire(tmp_path)
+        fences.append(lease.fence)
+        lease.release()
+        assert not read_holder(tmp_path).alive
+    assert fences == [1, 2, 3]
+
+
+def test_the_lease_of_a_killed_process_is_taken_over_at_once(tmp_path):
+    code = (
+        "import sys, os; from pathlib import Path; from metasearch.search.lease import Lease;"
+        "Lease.acquire(Path(sys.argv[1])); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert not read_holder(tmp_path).alive
+    assert Lease.acquire(tmp_path).fence == 2
+
+
+def test_a_killed_process_that_nobody_waited_for_is_dead(tmp_path):
+    Lease.acquire(tmp_path)
+    child = subprocess.Popen([sys.executable, "-c", "pass"], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    child.stdout.read()  # it has closed its output: from here on it only waits to be waited for
+    while lease_module._birth(child.pid) != "gone":
+        pass
+    hold(tmp_path, pid=child.pid, born="1")
+    assert not read_holder(tmp_path).alive
+    child.wait()
+    child.stdout.close()
+
+
+def test_a_pid_that_was_given_to_another_process_is_not_the_holder(tmp_path):
+    Lease.acquire(tmp_path)
+    hold(tmp_path, born="1")
+    assert not read_holder(tmp_path).alive
+
+
+def test_a_holder_on_another_host_is_believed_to_live(tmp_path):
+    Lease.acquire(tmp_path).release()
+    hold(tmp_path, host="elsewhere", pid=1)
+    with pytest.raises(RunError, match=r"process 1 on 'elsewhere'.*delete .*lease\.json"):
+        Lease.acquire(tmp_path)
+
+
+def test_who_lost_the_lease_notices_and_gives_nothing_back(tmp_path):
+    lease = Lease.acquire(tmp_path)
+    lease.check()
+    hold(tmp_path, fence=2, pid=4)
+    with pytest.raises(RunError, match=r"taken over by process 4.*lease 2, ours was 1"):
+        lease.check()
+    lease.release()
+    assert read_holder(tmp_path).pid == 4
+
+
+def test_the_clock_goes_on_from_sitting_to_sitting(tmp_path):
+    first = Lease.acquire(tmp_path)
+    hold(tmp_path, elapsed_s=100.0)
+    first._holder = read_holder(tmp_path)
+    first.release()
+    second = Lease.acquire(tmp_path)
+    assert 100.0 <= second.elapsed_s < 160.0
+    second.renew(every_s=0.0)
+    assert read_holder(tmp_path).elapsed_s >= 100.0
+    assert read_holder(tmp_path).clock_s >= read_holder(tmp_path).elapsed_s
+
+
+def test_of_many_who_want_it_at_once_one_gets_it(tmp_path):
+    got, refused = [], []
+
+    def want():
+        try:
+            got.append(Lease.acquire(tmp_path))
+        except RunError as fault:
+            refused.append(fault)
+
+    threads = [threading.Thread(target=want) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(got), len(refused)) == (1, 7)
+
+
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError("no locks available")
+
+    monkeypatch.setattr(lease_module.fcntl, "flock", refuse)
+    with pytest.raises(EnvironmentFault, match=r"cannot lock files.*--out"):
+        Lease.acquire(tmp_path)
