@@ -168,7 +168,7 @@ class Conductor:
         folder = self._ledger.folder / "trials" / info.name
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "config.yaml", dump(info.config), sync=False)
-        return Order(info.number, info.name, str(folder), info.config)
+        return Order(info.number, info.name, str(folder.resolve()), info.config)
 
     def _take_down(self, live: _Live, report: Report, samples: Mapping[str, Any] | None) -> None:
         self._ledger.reported(live.info, report)

@@ -35,7 +35,6 @@ from metasearch.search.worker import TrialRunner
 _TUNE = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours hears SIGTERM and SIGHUP as well
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # nothing is ever restored from Tune's snapshots
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -106,7 +105,7 @@ class RayBackend:
             tune.run(
                 _Worker,
                 name="tune",
-                config={"trial": self._trial, "cpus": need.cpus_per_trial},
+                config={"trial": self._trial, "cpus": need.cpus_per_trial, "cwd": str(Path.cwd())},
                 resources_per_trial={"cpu": need.cpus_per_trial, "gpu": need.gpus_per_trial},
                 num_samples=-1,
                 storage_path=str(self._scratch.resolve()),
@@ -124,10 +123,11 @@ class RayBackend:
 
     def _connect(self, stack: contextlib.ExitStack) -> None:
         address, at_once = self._address, self._resources.max_concurrent
+        if address is not None:
+            knock(address)
         stack.callback(ray.shutdown)  # also of what only half started
         try:
             if address is not None:
-                knock(address)
                 ray.init(address, log_to_driver=False)
             else:
                 stack.enter_context(_private())
@@ -138,8 +138,6 @@ class RayBackend:
                     log_to_driver=False,
                     object_store_memory=_STORE,
                 )
-        except EnvironmentFault:
-            raise
         except Exception as fault:
             raise EnvironmentFault(
                 f"Ray cannot be joined at {address!r} ({fault}). See that `ray --version` is the "
@@ -264,6 +262,8 @@ class _Worker(tune.Trainable):  # type: ignore[misc]
     """A worker process as Tune knows it."""
 
     def setup(self, config: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):  # for relative paths, where the disk is shared
+            os.chdir(config["cwd"])
         self._runner = TrialRunner(config["trial"], cpus=config["cpus"])
         self.reset_config(config)
 

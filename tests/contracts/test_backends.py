@@ -215,6 +215,14 @@ def test_the_same_seed_asks_the_same_in_every_backend_with_one_slot(kind, tmp_pa
         assert asked(tmp_path / "c", "local", seed=2) != first
 
 
+def test_relative_paths_start_where_the_search_was_started(kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = plan({"account": "account", "snapshots": True}, trials=1, backend=kind, max_concurrent=1)
+    search(made, Path("run"))
+    assert len(lines(tmp_path / "account")) == 5
+    assert whole_checkpoints(open_run(tmp_path / "run").trials[0].folder)
+
+
 def check_after_kills(folder: Path, account: Path, trials: int) -> None:
     """Every trial ended once, none ran again after its end, and nothing is left open."""
     run = open_run(folder)
