@@ -24,7 +24,7 @@ from metasearch.search.study import Study
 from metasearch.space import dump
 from metasearch.trial.report import Report, SampleGrid
 
-SAME_FAILURES = 5  # so many trials failing alike, and none that did not, and the search gives up
+SAME_FAILURES = 5  # trials that fail alike, before any that does not, after which a search gives up
 
 Fill = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Writes the defaults into a resolved tree; raises ConfigError if it cannot be run."""
@@ -85,6 +85,7 @@ class Conductor:
         if outcome is None:
             self._waiting.append(self._order(record.info))
         else:  # it was over, and the driver died before it could write that down
+            self._audience.started(record.info)
             self._end(live, outcome)
 
     # What a backend sees ------------------------------------------------------------------------
@@ -148,7 +149,8 @@ class Conductor:
     def died(self, number: int, error: str) -> None:
         """A trial's worker died more often than it may."""
         if number in self._live:
-            reason = "out_of_memory" if "out of memory" in error.lower() else "infrastructure"
+            starved = re.search("out of memory|low on memory|memory usage threshold", error, re.I)
+            reason = "out_of_memory" if starved else "infrastructure"
             self._fail(self._live[number], reason, error)
 
     # What happens behind the desk ---------------------------------------------------------------
@@ -195,7 +197,7 @@ class Conductor:
         folder = self._ledger.folder / "trials" / live.info.name
         write_atomically(folder / "error.txt", error + "\n", sync=False)
         if self._failures is not None:
-            self._failures.append(error.rpartition("\n")[2])
+            self._failures.append(f"{reason} {gist(error)}")
         last = live.last
         self._end(live, Outcome(
             "failed", reason, step=last.step if last else 0, error=error,
@@ -254,6 +256,15 @@ class Audience:
             except Exception:
                 log.exception("%s failed and is left out from here on", type(observer).__name__)
                 self._observers.remove(observer)
+
+
+def gist(error: str) -> str:
+    """The last line of an error without its numbers, by which failures are found alike.
+
+    >>> gist("OSError: pid 12 of node 4f0c9ab1d2 is gone")
+    'OSError: pid # of node # is gone'
+    """
+    return re.sub(r"\b(?=[a-f]*\d)[0-9a-f.]+\b", "#", error.rpartition("\n")[2])
 
 
 def trial_name(number: int, config: Mapping[str, Any]) -> str:
