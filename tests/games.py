@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from metasearch.algorithms.base import inner_losses
 from metasearch.models.base import Learner
 from metasearch.registry import component
 from metasearch.rng import Stream
@@ -145,3 +146,10 @@ class BlobSource:
 
     def open(self) -> Blobs:
         return Blobs(size=self.size)
+
+
+def adapt(engine, learner, inner, support, tasks, noise, *, order=1, rates=None):
+    """Open, play the inner steps, and return the adapted tasks."""
+    adapted = engine.open(learner, tasks, inner, order=order, rates=rates)
+    inner_losses(adapted, inner, support, noise)
+    return adapted

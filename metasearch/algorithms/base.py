@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -23,12 +23,23 @@ class MetaGradient:
     finite: Tensor  # bool [tasks]: diverged tasks are counted here and summed in nowhere
     losses: dict[str, Tensor]  # player -> [tasks] mean loss on the last images it learned from
     gradients: int  # gradient evaluations spent, one per image and player
+    rates: Params = field(default_factory=dict)  # gradient of what the inner loop itself learns
 
     @staticmethod
     def of(adapted: Adapted, found: TaskGradients, losses: dict[str, Tensor]) -> MetaGradient:
         """Put together what an engine found; `losses` are per image [tasks * n]."""
         by_task = {p: x.detach().reshape(adapted.tasks, -1).mean(1) for p, x in losses.items()}
-        return MetaGradient(found.values, found.finite, by_task, adapted.gradients)
+        return MetaGradient(found.values, found.finite, by_task, adapted.gradients, found.rates)
+
+
+@dataclass(frozen=True)
+class MetaStep:
+    """What a meta-step works on, beside its images and noise."""
+
+    engine: Engine
+    learner: Learner
+    rates: Params = field(default_factory=dict)  # learned ones of the inner loop; empty if fixed
+    progress: float = 1.0  # share of the budget that is spent
 
 
 class MetaAlgorithm(Protocol):
@@ -49,18 +60,16 @@ class MetaAlgorithm(Protocol):
         """False if there is nothing to meta-train (`scratch`)."""
         ...
 
-    def meta_gradient(
-        self, engine: Engine, learner: Learner, episodes: Episodes, noise: NoiseSource
-    ) -> MetaGradient:
+    def meta_gradient(self, step: MetaStep, episodes: Episodes, noise: NoiseSource) -> MetaGradient:
         """One meta-batch's gradient; leaves the learner as it was."""
         ...
 
 
-Once = Callable[[Engine, Learner, Episodes, NoiseSource], MetaGradient]
+Once = Callable[[MetaStep, Episodes, NoiseSource], MetaGradient]
 
 
 def without_diverged(
-    once: Once, engine: Engine, learner: Learner, episodes: Episodes, noise: NoiseSource
+    once: Once, step: MetaStep, episodes: Episodes, noise: NoiseSource
 ) -> MetaGradient:
     """A meta-step in which a task that diverged changes no number of the others.
 
@@ -68,16 +77,16 @@ def without_diverged(
     where a task turns out not to be finite, the others run again without it; where no task does
     and the sum is spoiled all the same, the loop engine keeps them apart.
     """
-    found = once(engine, learner, episodes, noise)
+    found = once(step, episodes, noise)
     keep = found.finite.nonzero().flatten().tolist()
     if len(keep) == len(found.finite):
-        if all(bool(g.isfinite().all()) for g in found.values.values()):
+        if all(bool(g.isfinite().all()) for g in (*found.values.values(), *found.rates.values())):
             return found
-        return once(Loop(), learner, episodes, noise)
+        return once(replace(step, engine=Loop()), episodes, noise)
     if not keep:
-        return replace(found, values={k: torch.zeros_like(g) for k, g in found.values.items()})
+        return replace(found, values=_zeros(found.values), rates=_zeros(found.rates))
     part = noise_of_some(noise, len(found.finite), keep)
-    again = without_diverged(once, engine, learner, episodes.select(keep), part)
+    again = without_diverged(once, step, episodes.select(keep), part)
     finite = found.finite.clone()
     finite[keep] = again.finite.to(finite.device)
     return replace(
@@ -85,40 +94,105 @@ def without_diverged(
     )
 
 
-def adapt(
-    engine: Engine,
-    learner: Learner,
-    inner: InnerLoop,
-    support: Batch,
-    tasks: int,
-    noise: NoiseSource,
-    *,
-    order: Order = 1,
-) -> Adapted:
-    """Run the inner loop on each task's support images: the one way a learner is adapted."""
-    adapted = engine.open(learner, tasks, inner, order=order)
-    inner_losses(adapted, inner, support, noise)
-    return adapted
+def _zeros(like: Params) -> Params:
+    return {name: torch.zeros_like(g) for name, g in like.items()}
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """What adapts to a new task: all that a trial or a bundle stands for."""
+
+    learner: Learner
+    inner: InnerLoop  # as it runs on unseen tasks
+    rates: Params = field(default_factory=dict)  # what the inner loop learned
+
+    def adapt(self, engine: Engine, support: Batch, tasks: int, noise: NoiseSource) -> Adapted:
+        """Run the inner loop on each task's support images; the learner is left as it was."""
+        adapted = engine.open(self.learner, tasks, self.inner, rates=self.rates)
+        inner_losses(adapted, self.inner, support, noise)
+        return adapted
+
+    def still(self) -> Adapter:
+        """The same without any step: what there is before adaptation."""
+        return replace(self, inner=replace(self.inner, steps=0, test_steps=None))
 
 
 def inner_losses(
     adapted: Adapted, inner: InnerLoop, images: Batch, noise: NoiseSource
 ) -> dict[str, Tensor]:
     """Play the inner steps in place; the last per-image loss of each player [tasks * n]."""
-    family, last = adapted.learner.family, {}
+    last: dict[str, Tensor] = {}
     for k in range(inner.steps):
-        if inner.play == "simultaneous":
-            last = {
-                player: family.loss(player, adapted.nets, images, noise(images, "inner", k, player))
-                for player in family.players
-            }
-            adapted.play(last)
-            continue
-        for turn, player in enumerate(family.turns):
-            loss = family.loss(player, adapted.nets, images, noise(images, "inner", k, turn))
-            adapted.step(player, loss)
-            last[player] = loss
+        last = inner_step(adapted, inner, images, noise, k)
     return last
+
+
+def inner_step(
+    adapted: Adapted, inner: InnerLoop, images: Batch, noise: NoiseSource, k: int
+) -> dict[str, Tensor]:
+    """The `k`-th inner step: every turn of the game once; the players' per-image losses."""
+    family = adapted.learner.family
+    last: dict[str, Tensor] = {}
+    if inner.play == "simultaneous":
+        last = {
+            player: family.loss(player, adapted.nets, images, noise(images, "inner", k, player))
+            for player in family.players
+        }
+        adapted.play(last)
+        return last
+    for turn, player in enumerate(family.turns):
+        loss = family.loss(player, adapted.nets, images, noise(images, "inner", k, turn))
+        adapted.step(player, loss)
+        last[player] = loss
+    return last
+
+
+def bilevel(
+    step: MetaStep,
+    inner: InnerLoop,
+    episodes: Episodes,
+    noise: NoiseSource,
+    *,
+    order: Order,
+    earlier: float = 0.0,
+) -> MetaGradient:
+    """Adapt on the support, then differentiate the query loss: MAML and all that descends from it.
+
+    `earlier` in [0, 1) is the share of the outer loss that the inner steps before the last get,
+    evenly.
+    """
+    adapted = step.engine.open(
+        step.learner, len(episodes.tasks), inner, order=order, rates=step.rates
+    )
+    before = inner.steps - 1
+    shares = [earlier / before] * before + [1 - earlier] if earlier and before > 0 else [1.0]
+    parts: list[MetaGradient] = []
+    for k in range(max(inner.steps, 1)):
+        if inner.steps:
+            inner_step(adapted, inner, episodes.support, noise, k)
+        if k >= inner.steps - len(shares):
+            share = shares[k - max(inner.steps, 1)]
+            losses = outer_losses(adapted, episodes.query, noise)
+            scaled = {player: share * x for player, x in losses.items()}
+            parts.append(MetaGradient.of(adapted, adapted.meta_gradient(scaled, order), losses))
+    return _added(parts)
+
+
+def _added(parts: list[MetaGradient]) -> MetaGradient:
+    """The sum of the gradients of one adaptation; a task counts if it stayed finite throughout."""
+    last = parts[-1]
+    if len(parts) == 1:
+        return last
+
+    def total(name: str, of: str) -> Tensor:
+        return torch.stack([getattr(part, of)[name] for part in parts]).sum(0)
+
+    return replace(
+        last,
+        values={name: total(name, "values") for name in last.values},
+        rates={name: total(name, "rates") for name in last.rates},
+        finite=torch.stack([part.finite for part in parts]).all(0),
+    )
 
 
 def outer_losses(adapted: Adapted, images: Batch, noise: NoiseSource) -> dict[str, Tensor]:

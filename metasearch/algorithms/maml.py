@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from metasearch.algorithms.base import MetaGradient, adapt, outer_losses, without_diverged
-from metasearch.engine.base import Engine, InnerLoop, Order
-from metasearch.models.base import Learner, NoiseSource
+from metasearch.algorithms.base import MetaGradient, MetaStep, bilevel, without_diverged
+from metasearch.engine.base import InnerLoop, Order
+from metasearch.models.base import NoiseSource
 from metasearch.registry import component
 from metasearch.tasks.base import Episodes
 
@@ -19,28 +19,32 @@ class MAML:
     `first_order`, section 5.2). In a game each player's query loss is differentiated in that
     player's own weights; the discriminator sees fakes as constants in every inner step, so no
     path runs from one player's weights through the other's inner steps.
+
+    With `multi_step`, and `rates: per_step` of the inner loop, MAML++: Antoniou, Edwards & Storkey,
+    "How to train your MAML", 2019, section 4. Differs: the share of earlier steps fades evenly over
+    the whole budget; there is no batch normalisation to be relearned.
     """
 
     name: Literal["maml"] = "maml"
     inner: InnerLoop = InnerLoop()
     first_order: bool = False
+    multi_step: float = 0.0  # share of the outer loss that earlier inner steps get at the start
+
+    def __post_init__(self) -> None:
+        """Refuse a share that is none."""
+        if not 0 <= self.multi_step < 1:
+            raise ValueError("multi_step must be at least 0 and below 1")
 
     @property
     def trains(self) -> bool:
         """It meta-trains."""
         return True
 
-    def meta_gradient(
-        self, engine: Engine, learner: Learner, episodes: Episodes, noise: NoiseSource
-    ) -> MetaGradient:
+    def meta_gradient(self, step: MetaStep, episodes: Episodes, noise: NoiseSource) -> MetaGradient:
         """The mean over tasks of d L(phi_K; query) / d theta, or of its value at phi_K."""
-        return without_diverged(self._once, engine, learner, episodes, noise)
+        return without_diverged(self._once, step, episodes, noise)
 
-    def _once(
-        self, engine: Engine, learner: Learner, episodes: Episodes, noise: NoiseSource
-    ) -> MetaGradient:
+    def _once(self, step: MetaStep, episodes: Episodes, noise: NoiseSource) -> MetaGradient:
         order: Order = 1 if self.first_order else 2
-        tasks = len(episodes.tasks)
-        adapted = adapt(engine, learner, self.inner, episodes.support, tasks, noise, order=order)
-        losses = outer_losses(adapted, episodes.query, noise)
-        return MetaGradient.of(adapted, adapted.meta_gradient(losses, order), losses)
+        earlier = self.multi_step * (1 - step.progress)
+        return bilevel(step, self.inner, episodes, noise, order=order, earlier=earlier)

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from metasearch.algorithms.base import MetaGradient, all_images, inner_losses, without_diverged
-from metasearch.engine.base import Engine, InnerLoop
-from metasearch.models.base import Learner, NoiseSource
+from metasearch.algorithms.base import (
+    MetaGradient,
+    MetaStep,
+    all_images,
+    inner_losses,
+    without_diverged,
+)
+from metasearch.engine.base import InnerLoop
+from metasearch.models.base import NoiseSource
 from metasearch.registry import component
 from metasearch.tasks.base import Episodes
 
@@ -28,15 +34,11 @@ class Reptile:
         """It meta-trains."""
         return True
 
-    def meta_gradient(
-        self, engine: Engine, learner: Learner, episodes: Episodes, noise: NoiseSource
-    ) -> MetaGradient:
+    def meta_gradient(self, step: MetaStep, episodes: Episodes, noise: NoiseSource) -> MetaGradient:
         """Return theta - mean_i phi_i after the inner steps on support and query together."""
-        return without_diverged(self._once, engine, learner, episodes, noise)
+        return without_diverged(self._once, step, episodes, noise)
 
-    def _once(
-        self, engine: Engine, learner: Learner, episodes: Episodes, noise: NoiseSource
-    ) -> MetaGradient:
-        adapted = engine.open(learner, len(episodes.tasks), self.inner)
+    def _once(self, step: MetaStep, episodes: Episodes, noise: NoiseSource) -> MetaGradient:
+        adapted = step.engine.open(step.learner, len(episodes.tasks), self.inner)
         losses = inner_losses(adapted, self.inner, all_images(episodes), noise)
         return MetaGradient.of(adapted, adapted.displacement(), losses)

@@ -6,9 +6,9 @@ from typing import Literal
 
 import torch
 
-from metasearch.algorithms.base import MetaGradient
-from metasearch.engine.base import Engine, InnerLoop, TaskGradients
-from metasearch.models.base import Learner, NoiseSource
+from metasearch.algorithms.base import MetaGradient, MetaStep
+from metasearch.engine.base import InnerLoop, TaskGradients
+from metasearch.models.base import NoiseSource
 from metasearch.registry import component
 from metasearch.tasks.base import Episodes
 
@@ -25,13 +25,11 @@ class Scratch:
         """There is nothing to meta-train."""
         return False
 
-    def meta_gradient(
-        self, engine: Engine, learner: Learner, episodes: Episodes, noise: NoiseSource
-    ) -> MetaGradient:
+    def meta_gradient(self, step: MetaStep, episodes: Episodes, noise: NoiseSource) -> MetaGradient:
         """Zero: the initialisation stays as it is, and nothing is spent."""
         del noise
         tasks = len(episodes.tasks)
-        adapted = engine.open(learner, tasks, self.inner)
-        zero = {name: torch.zeros_like(p) for name, p in learner.parameters().items()}
+        adapted = step.engine.open(step.learner, tasks, self.inner)
+        zero = {name: torch.zeros_like(p) for name, p in step.learner.parameters().items()}
         found = TaskGradients(zero, torch.ones(tasks, dtype=torch.bool))
         return MetaGradient.of(adapted, found, {})

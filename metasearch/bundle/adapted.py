@@ -8,17 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from metasearch.algorithms.base import adapt
 from metasearch.bundle.base import Part
 from metasearch.engine import Batched
-from metasearch.engine.base import Adapted, InnerLoop
+from metasearch.engine.base import Adapted
+from metasearch.errors import DataError
 from metasearch.models.base import noise_per_task, repeat_rows
 from metasearch.rng import Stream
 from metasearch.tasks.base import Batch
 
+PAPER, INK = (233, 233, 233), (32, 32, 32)
+CELL = 56  # a picture is enlarged until it has at least so many pixels a side
+GAP, MARGIN, TITLE = 2, 14, 24
 _TASK = "yours"  # one task; its name only places the noise
 
 
@@ -43,16 +46,20 @@ class Adaptation:
         batch = {"x": support}
         done = []
         for i, part in enumerate(parts):
-            inner = part.inner if steps is None else _with_steps(part.inner, steps)
-            noise = noise_per_task(part.learner.family, Stream(seed).at("adapt", i), [_TASK])
-            adapted = adapt(Batched(), part.learner, inner, batch, 1, noise)
-            done.append((adapted, part.weight))
+            adapter = part.adapter
+            if steps is not None:
+                adapter = replace(adapter, inner=replace(adapter.inner, steps=steps))
+            noise = noise_per_task(adapter.learner.family, Stream(seed).at("adapt", i), [_TASK])
+            done.append((adapter.adapt(Batched(), batch, 1, noise), part.weight))
         return Adaptation(done, batch, inverted)
 
     def sample(self, n: int, *, seed: int = 0) -> Tensor:
         """Draw `n` images [n, c, h, w] in [0, 1], dark on light if your images were.
 
         The same seed gives the same images.
+
+        Raises:
+            DataError: adapting diverged.
         """
         share = Stream(seed).at("part").numpy().random(n)
         edges = np.cumsum([weight for _, weight in self.parts])
@@ -67,6 +74,11 @@ class Adaptation:
                 noise = family.draw(repeat_rows(self.support, count), Stream(seed).at("sample", i))
                 with torch.no_grad():
                     out[mine] = family.generate(adapted.nets, self.support, noise)["x"]
+        if not out.isfinite().all():
+            raise DataError(
+                "adapting to these images diverged: what is drawn is not finite. Adapt with fewer "
+                "`steps`, or to more images."
+            )
         return self._shown(out)
 
     def given(self) -> Tensor:
@@ -74,18 +86,25 @@ class Adaptation:
         return self._shown(self.support["x"])
 
     def _shown(self, images: Tensor) -> Tensor:
-        light = (torch.nan_to_num(images).clamp(-1, 1) + 1) / 2
+        light = (images.clamp(-1, 1) + 1) / 2
         return 1 - light if self.inverted else light
 
 
-def picture(adaptation: Adaptation, samples: Tensor, *, scale: int = 3) -> Image.Image:
-    """Your images on the left, samples on the right, on one sheet."""
-    left, right = (_tile(x, scale, columns) for x, columns in _columns(adaptation, samples))
-    gap = 8 * scale
-    height = max(left.height, right.height)
-    sheet = Image.new("RGB", (left.width + gap + right.width, height), (128, 128, 128))
-    sheet.paste(left, (0, 0))
-    sheet.paste(right, (left.width + gap, 0))
+def picture(adaptation: Adaptation, samples: Tensor) -> Image.Image:
+    """Your images on the left, samples [n, c, h, w] on the right, on one sheet."""
+    given = adaptation.given()
+    across = max(1, round(len(samples) ** 0.5))
+    lines = -(-len(samples) // across)
+    blocks = {"yours": _tiled(given, max(1, -(-len(given) // lines))),
+              "drawn": _tiled(samples, across)}  # fmt: skip
+    width = MARGIN + sum(block.width + MARGIN for block in blocks.values())
+    height = TITLE + max(block.height for block in blocks.values()) + MARGIN
+    sheet = Image.new("RGB", (width, height), PAPER)
+    pen, left = ImageDraw.Draw(sheet), MARGIN
+    for title, block in blocks.items():
+        pen.text((left, TITLE // 4), title, fill=INK, font=ImageFont.load_default(13))
+        sheet.paste(block, (left, TITLE))
+        left += block.width + MARGIN
     return sheet
 
 
@@ -96,30 +115,18 @@ def save_images(samples: Tensor, folder: Path) -> None:
         _to_pil(image).save(folder / f"{i:04d}.png")
 
 
-def _columns(adaptation: Adaptation, samples: Tensor) -> list[tuple[Tensor, int]]:
-    given = adaptation.given()
-    across = max(1, round(len(samples) ** 0.5))
-    rows = -(-len(samples) // across)
-    return [(given, max(1, -(-len(given) // rows))), (samples, across)]
-
-
-def _tile(images: Tensor, scale: int, columns: int) -> Image.Image:
+def _tiled(images: Tensor, columns: int) -> Image.Image:
+    """Images [n, c, h, w] in lines of `columns`, enlarged by a whole factor."""
     n, _, h, w = images.shape
-    rows, gap = -(-n // columns), scale
-    cell_w, cell_h = w * scale + gap, h * scale + gap
-    sheet = Image.new("RGB", (columns * cell_w + gap, rows * cell_h + gap), (128, 128, 128))
+    scale = max(1, -(-CELL // max(h, w)))
+    wide, high = w * scale + GAP, h * scale + GAP
+    sheet = Image.new("RGB", (columns * wide - GAP, -(-n // columns) * high - GAP), PAPER)
     for i, image in enumerate(images):
-        tile = (
-            _to_pil(image).convert("RGB").resize((w * scale, h * scale), Image.Resampling.NEAREST)
-        )
-        sheet.paste(tile, (gap + (i % columns) * cell_w, gap + (i // columns) * cell_h))
+        tile = _to_pil(image).resize((w * scale, h * scale), Image.Resampling.NEAREST)
+        sheet.paste(tile, (i % columns * wide, i // columns * high))
     return sheet
 
 
 def _to_pil(image: Tensor) -> Image.Image:
     pixels = (image.clamp(0, 1) * 255).round().byte().movedim(0, -1).cpu().numpy()
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-
-
-def _with_steps(inner: InnerLoop, steps: int) -> InnerLoop:
-    return replace(inner, steps=steps)

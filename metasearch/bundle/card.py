@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -19,7 +19,7 @@ def model_card(
     front = {
         "library_name": "metasearch",
         "pipeline_tag": "unconditional-image-generation",
-        "tags": ["meta-learning", "few-shot", *_names(config)],
+        "tags": ["meta-learning", "few-shot", *sorted(report["recipe"].values())],
         "model-index": [
             {
                 "name": title,
@@ -31,8 +31,8 @@ def model_card(
                             {
                                 "type": score["name"],
                                 "value": test["mean"],
-                                "name": f"{score['name']} on unseen test tasks, "
-                                f"95 % interval {test['low']:.4g} to {test['high']:.4g}",
+                                "name": f"{score['name']} on unseen test tasks "
+                                f"with its 95 % interval, {_cell(test)}",
                             }
                         ],
                     }
@@ -47,10 +47,11 @@ def model_card(
 def _body(
     config: TrialConfig, report: Mapping[str, Any], provenance: Mapping[str, Any], title: str
 ) -> str:
+    recipe = report["recipe"]
     better = "lower" if report["score"]["direction"] == "minimize" else "higher"
     return f"""# {title}
 
-A {_text(config.models)} trained with {_text(config.algorithms)} on many small classes: shown
+A {recipe["model"]} trained with {recipe["algorithm"]} on many small classes: shown
 {config.tasks.shot} images of a class it never saw, it adapts to them and draws more of that class.
 
 ```python
@@ -95,6 +96,10 @@ def _table(report: Mapping[str, Any]) -> str:
 def _cell(found: Mapping[str, Any] | None) -> str:
     if not found:
         return ""
+    if found["mean"] is None:
+        return "diverged"
+    if found["low"] is None:  # of a single task
+        return f"{found['mean']:.4g}"
     return f"{found['mean']:.4g} [{found['low']:.4g}, {found['high']:.4g}]"
 
 
@@ -104,11 +109,3 @@ def _lines(provenance: Mapping[str, Any]) -> str:
         for key, value in provenance.items()
         if isinstance(value, str | int | float)
     )
-
-
-def _text(members: Iterable[Any]) -> str:
-    return " or ".join(dict.fromkeys(member.name for member in members))
-
-
-def _names(config: TrialConfig) -> list[str]:
-    return sorted({m.name for m in config.models} | {a.name for a in config.algorithms})

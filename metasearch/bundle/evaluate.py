@@ -6,7 +6,6 @@ from dataclasses import fields, replace
 from typing import Any
 
 from metasearch.bundle.load import Bundle
-from metasearch.engine.base import Engine
 from metasearch.errors import BundleError
 from metasearch.scores.features import ConvFeatures
 from metasearch.space import load
@@ -42,9 +41,7 @@ def evaluate(
     if any(s.needs_features for s in (config.score, *config.also)):
         features = ConvFeatures.load(bundle.folder / "features.safetensors")
     panel = Panel.gather(config, data, features, split, "cpu")
-    part = bundle.parts[0]
-    engine: Engine = config.engine
-    found = measure(part.learner, part.inner, engine, panel)
+    found = measure(bundle.parts[0].adapter, config.engine, panel)
     score = config.score
     return {
         "score": {"name": score.name, "unit": score.unit, "direction": score.direction},

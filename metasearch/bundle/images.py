@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from metasearch.errors import DataError
+from metasearch.tasks.archive import to_pixels
 from metasearch.tasks.base import Batch, Shape
-from metasearch.tasks.decode import decode_all, resize_square, to_grey
-from metasearch.tasks.tree import Member, listing
+from metasearch.tasks.decode import decode_all, plain
+from metasearch.tasks.tree import Listing, Member, listing
 
-Images = str | Path | Sequence[str | Path | Image.Image] | np.ndarray | Tensor
-"""A folder, a file, files, PIL images, or an array [n, h, w] or [n, h, w, c]."""
+Images = str | Path | Image.Image | Sequence[str | Path | Image.Image] | np.ndarray | Tensor
+"""A folder, a file, a PIL image, several of the last two, or an array of images."""
+
+_ALLOWED = "allowed are a folder, image files, PIL images, and an array [n, h, w] or [n, h, w, c]"
 
 
 def prepare(images: Images, shape: Shape, paper: float) -> tuple[Tensor, bool]:
@@ -44,53 +49,73 @@ def border(images: Batch) -> float:
 
 def _pixels(images: Images, shape: Shape) -> np.ndarray:
     """uint8 [n, c, h, w]."""
+    if isinstance(images, str | Path) and Path(images).is_dir():
+        with listing(Path(images)) as found:
+            return _decoded(_of_one_class(found), shape)
+    return _decoded([_member(one) for one in _several(images)], shape)
+
+
+def _several(images: Any) -> Sequence[Any]:
+    if isinstance(images, str | os.PathLike | Image.Image):
+        return [images]
     if isinstance(images, np.ndarray | Tensor):
-        return _from_array(np.asarray(images), shape)
-    if isinstance(images, str | Path):
-        images = [images]
-    if not images:
-        raise DataError("no images to adapt to; give a folder, files, or an array.")
-    if len(images) == 1 and isinstance(images[0], str | Path) and Path(images[0]).is_dir():
-        with listing(Path(images[0])) as found:
-            if not found.members:
-                raise DataError(
-                    f"{images[0]}: no image in this folder; allowed are PNG, JPEG, BMP, GIF, WEBP "
-                    "and TIFF files."
-                )
-            return decode_all(found.members, shape[1], shape[0]).images
-    return decode_all([_member(one) for one in images], shape[1], shape[0]).images
+        return _pictures(images)
+    if not isinstance(images, Sequence):
+        raise DataError(f"images of type {type(images).__name__}; {_ALLOWED}.")
+    return images
 
 
-def _member(one: str | Path | Image.Image) -> Member:
+def _pictures(images: np.ndarray | Tensor) -> list[Image.Image]:
+    array = images.detach().cpu().numpy() if isinstance(images, Tensor) else images
+    if array.dtype.kind in "iu" and array.size and 0 <= array.min() <= array.max() <= 255:
+        array = array.astype(np.uint8)
+    return [Image.fromarray(x[..., 0] if x.shape[-1] == 1 else x) for x in to_pixels(array)]
+
+
+def _decoded(members: Sequence[Member], shape: Shape) -> np.ndarray:
+    if not members:
+        raise DataError(f"no images to adapt to; {_ALLOWED}.")
+    found = decode_all(members, shape[1], shape[0])
+    if found.corrupt:  # a source of thousands may lose a few, but these were picked by hand
+        raise DataError(
+            f"{len(found.corrupt)} of {len(members)} images cannot be read: "
+            f"{'; '.join(found.corrupt[:3])}. Repair or remove them."
+        )
+    return found.images
+
+
+def _of_one_class(found: Listing) -> list[Member]:
+    if not found.members:
+        raise DataError(
+            f"{found.root}: no image in this folder; allowed are PNG, JPEG, BMP, GIF, WEBP and "
+            "TIFF files. Give the folder that holds them."
+        )
+    below = sorted({member.folders[0] for member in found.members if member.folders})
+    if below:
+        raise DataError(
+            f"{found.root}: its images lie in folders ({', '.join(below[:3])}), as those of "
+            f"several classes do. Give the folder of one class, such as {found.root / below[0]}."
+        )
+    return found.members
+
+
+def _member(one: Any) -> Member:
     if isinstance(one, Image.Image):
-        held = io.BytesIO()
-        one.save(held, "PNG" if one.mode not in {"CMYK", "F"} else "TIFF")
-        return Member(("an image",), "", held.getvalue)
+        return _encoded(one)
+    if not isinstance(one, str | os.PathLike):
+        raise DataError(f"an image of type {type(one).__name__}; {_ALLOWED}.")
     path = Path(one)
     if not path.is_file():
-        raise DataError(f"{path} does not exist; give image files, or one folder of them.")
+        there = "is a folder" if path.is_dir() else "does not exist"
+        raise DataError(f"{path} {there}; give image files, or one folder of them.")
     return Member((str(path),), "", path.read_bytes)
 
 
-def _from_array(array: np.ndarray, shape: Shape) -> np.ndarray:
-    if array.ndim not in {3, 4} or (array.ndim == 4 and array.shape[-1] not in {1, 3}):
-        raise DataError(
-            f"an array of shape {array.shape}; allowed are [n, h, w] and [n, h, w, c] with 1 or 3 "
-            "channels last."
-        )
-    if array.dtype.kind == "f":
-        if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
-            raise DataError("an array of floats outside 0 to 1; scale it, or give integers 0-255.")
-        array = np.rint(array * 255)
-    elif array.min() < 0 or array.max() > 255:
-        raise DataError("an array of integers outside 0 to 255; scale it.")
-    flat = array.astype(np.uint8)
-    flat = flat[..., 0] if flat.ndim == 4 and flat.shape[-1] == 1 else flat
-    grey = shape[0] == 1
-    pictures = [resize_square(to_grey(x) if grey else _colour(x), shape[1]) for x in flat]
-    stacked = np.stack(pictures)
-    return stacked[:, None] if grey else np.ascontiguousarray(stacked.transpose(0, 3, 1, 2))
-
-
-def _colour(picture: np.ndarray) -> np.ndarray:
-    return picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
+def _encoded(image: Image.Image) -> Member:
+    """As a file, so that every image takes the same way."""
+    try:
+        held = io.BytesIO()
+        plain(ImageOps.exif_transpose(image)).save(held, "PNG")
+    except (OSError, ValueError) as error:
+        raise DataError(f"a PIL image cannot be read ({error}). Repair or remove it.") from error
+    return Member(("a PIL image",), "", held.getvalue)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from metasearch.algorithms.base import Adapter
 from metasearch.bundle.adapted import Adaptation
-from metasearch.bundle.base import FORMAT, Part
+from metasearch.bundle.base import FORMAT, RATES, WEIGHTS, Part, PartPlan, Plan, checksum
 from metasearch.bundle.images import Images, prepare
-from metasearch.engine.base import InnerLoop
+from metasearch.engine.base import first_rates
 from metasearch.errors import BundleError, ConfigError
-from metasearch.models import MODELS
 from metasearch.models.base import Learner
 from metasearch.registry import revive
 from metasearch.rng import Stream
@@ -55,51 +54,68 @@ def load_bundle(folder: str | Path) -> Bundle:
         BundleError: a part is missing, was changed, or is of an unknown format.
     """
     folder = Path(folder)
-    plan = _read(folder, "adaptation.json")
-    if plan.get("format") != FORMAT:
+    plan = _plan(folder)
+    for name, want in plan.sha256.items():
+        _check(folder / Path(name).name, want)
+    weights = _weights(folder / WEIGHTS)
+    parts = [
+        Part(_adapter(part, plan.shape, _under(f"{i}.", weights), folder), part.weight)
+        for i, part in enumerate(plan.parts)
+    ]
+    return Bundle(folder, plan.shape, plan.border, parts, _read(folder, "report.json"))
+
+
+def _plan(folder: Path) -> Plan:
+    data = _read(folder, "adaptation.json")
+    if data.get("format") != FORMAT:
         raise BundleError(
-            f"{folder}: bundle format {plan.get('format')!r}; this version reads {FORMAT}. "
-            "Load it with the version in its constraints.txt."
+            f"{folder}: bundle format {data.get('format')!r}; this version reads {FORMAT}. "
+            "Load it with the version of metasearch in its constraints.txt."
         )
-    weights = _weights(folder, plan)
     try:
-        border = float(plan["border"])
-        shape = tuple(int(n) for n in plan["shape"])
-        parts = [
-            _part(f"{folder}/adaptation.json: parts[{i}]", part, shape, _under(weights, i))
-            for i, part in enumerate(plan["parts"])
-        ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{folder}/adaptation.json: not a bundle's ({error}).") from error
-    sizes = (shape[0], shape[1], shape[2])
-    return Bundle(folder, sizes, border, parts, _read(folder, "report.json"))
-
-
-def _part(where: str, data: Any, shape: tuple[int, ...], weights: dict[str, Tensor]) -> Part:
-    try:
-        family = revive(MODELS, data["model"], f"{where}.model")
-        inner = revive(InnerLoop, data["inner"], f"{where}.inner")
+        plan: Plan = revive(Plan, data, "adaptation.json")
     except ConfigError as error:
-        raise BundleError(str(error)) from error
-    # The stream is of no consequence: every weight is overwritten at once.
-    learner = Learner.create(family, (shape[0], shape[1], shape[2]), Stream(0))
-    learner.load(weights)
-    return Part(learner, inner, float(data["weight"]))
+        raise BundleError(f"{folder}: {error} Export the bundle again.") from error
+    return plan
 
 
-def _weights(folder: Path, plan: dict[str, Any]) -> dict[str, Tensor]:
-    path = folder / "model.safetensors"
+def _check(path: Path, want: str) -> None:
     try:
-        want = plan["sha256"][path.name]
-        if hashlib.sha256(path.read_bytes()).hexdigest() != want:
-            raise BundleError(f"{path}: changed since it was exported. Export it again.")
+        found = checksum(path)
+    except OSError as error:
+        raise BundleError(
+            f"{path}: missing ({error.strerror}). Export the bundle again."
+        ) from error
+    if found != want:
+        raise BundleError(f"{path}: changed since it was exported. Export the bundle again.")
+
+
+def _weights(path: Path) -> dict[str, Tensor]:
+    try:
         return load_file(path)
-    except (OSError, KeyError, TypeError, SafetensorError) as error:
-        raise BundleError(f"{path}: cannot be read ({error}).") from error
+    except (OSError, SafetensorError) as error:
+        raise BundleError(f"{path}: cannot be read ({error}). Export the bundle again.") from error
 
 
-def _under(weights: dict[str, Tensor], part: int) -> dict[str, Tensor]:
-    prefix = f"{part}."
+def _adapter(plan: PartPlan, shape: Shape, weights: Mapping[str, Tensor], folder: Path) -> Adapter:
+    try:
+        # The stream is of no consequence: every weight is overwritten at once.
+        learner = Learner.create(plan.model, shape, Stream(0))
+        mine, rates = learner.parameters(), _under(RATES, weights)
+        own = {name: x for name, x in weights.items() if not name.startswith(RATES)}
+        odd = [n for n in own.keys() & mine.keys() if own[n].shape != mine[n].shape]
+        if odd or rates.keys() != first_rates(learner, plan.inner).keys():
+            raise ValueError(f"they are of another model, see {min(odd, default=RATES)!r}")
+        learner.load(own)
+    except ValueError as error:
+        raise BundleError(
+            f"{folder / WEIGHTS}: the weights do not fit adaptation.json ({error}). "
+            "Export the bundle again."
+        ) from error
+    return Adapter(learner, plan.inner, rates)
+
+
+def _under(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
 
 
@@ -111,7 +127,9 @@ def _read(folder: Path, name: str) -> dict[str, Any]:
             f"{folder}: not a bundle ({name} is missing). Make one with `metasearch export RUN`."
         ) from error
     except ValueError as error:
-        raise BundleError(f"{folder / name}: not JSON ({error}). Export it again.") from error
+        raise BundleError(
+            f"{folder / name}: not JSON ({error}). Export the bundle again."
+        ) from error
     if not isinstance(data, dict):
-        raise BundleError(f"{folder / name}: not a mapping. Export it again.")
+        raise BundleError(f"{folder / name}: not a mapping. Export the bundle again.")
     return data

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -13,16 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import save
 
-from metasearch.bundle.base import FORMAT, Part
+from metasearch import __version__
+from metasearch.bundle.base import (
+    FEATURES,
+    FORMAT,
+    RATES,
+    WEIGHTS,
+    Part,
+    PartPlan,
+    Plan,
+    checksum,
+)
 from metasearch.bundle.card import model_card
 from metasearch.registry import to_data
 from metasearch.space import dump
 from metasearch.trial.config import TrialConfig
-
-PINNED = ("metasearch", "numpy", "pillow", "safetensors", "torch")
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class Contents:
     provenance: Mapping[str, Any]  # versions, fingerprints, seeds, search, trial, when
     border: float  # median of the outermost pixels of real images: -1 where ink is light
     features: Path | None  # the frozen features that the scores were computed in
-    samples: Image.Image  # support | before | after on test tasks
+    samples: bytes  # a PNG: support | before | after on test tasks
 
 
 def save_bundle(contents: Contents, folder: Path) -> Path:
@@ -49,62 +55,65 @@ def save_bundle(contents: Contents, folder: Path) -> Path:
     draft = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    weights = {
-        f"{i}.{name}": value.detach().cpu().contiguous()
-        for i, part in enumerate(contents.parts)
-        for name, value in part.learner.parameters().items()
-    }
-    save_file(weights, draft / "model.safetensors", {"format": str(FORMAT)})
-    if contents.features is not None:
-        shutil.copyfile(contents.features, draft / "features.safetensors")
-    _write_json(draft / "adaptation.json", _adaptation(contents, draft))
-    _write_json(draft / "report.json", contents.report)
-    _write_json(draft / "provenance.json", contents.provenance)
-    (draft / "config.yaml").write_text(dump(to_data(contents.config)), encoding="utf-8")
-    (draft / "constraints.txt").write_text(_pins())
-    contents.samples.save(draft / "samples.png")
-    card = model_card(contents.config, contents.report, contents.provenance, folder.name)
-    (draft / "README.md").write_text(card, encoding="utf-8")
-    for path in draft.iterdir():
-        path.chmod(0o666 & ~_umask())  # safetensors writes 0600; colleagues share disks
-    draft.replace(folder)
+    try:
+        _write(contents, draft, folder.name)
+        draft.replace(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
     return folder
 
 
-def _adaptation(contents: Contents, draft: Path) -> dict[str, Any]:
-    """What `load_bundle` needs beside the weights, as plain data."""
-    sums = {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(draft.glob("*.safetensors"))
+def _write(contents: Contents, draft: Path, title: str) -> None:
+    # Not by `save_file`, which leaves a file that nobody else may read.
+    weights = save(_tensors(contents.parts), {"format": str(FORMAT)})
+    (draft / WEIGHTS).write_bytes(weights)
+    if contents.features is not None:
+        shutil.copyfile(contents.features, draft / FEATURES)
+    card = model_card(contents.config, contents.report, contents.provenance, title)
+    texts = {
+        "README.md": card,
+        "adaptation.json": _json(to_data(_plan(contents, draft))),
+        "config.yaml": dump(to_data(contents.config)),
+        "constraints.txt": _pins(),
+        "provenance.json": _json(contents.provenance),
+        "report.json": _json(contents.report),
     }
-    return {
-        "format": FORMAT,
-        "shape": list(contents.parts[0].learner.shape),
-        "border": contents.border,
-        "parts": [
-            {
-                "model": to_data(part.learner.family),
-                "inner": to_data(part.inner),
-                "weight": part.weight,
-                "adapts": "all",
-            }
-            for part in contents.parts
-        ],
-        "sha256": sums,
-    }
+    for name, text in texts.items():
+        (draft / name).write_text(text, encoding="utf-8")
+    (draft / "samples.png").write_bytes(contents.samples)
 
 
-def _write_json(path: Path, data: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+def _tensors(parts: Sequence[Part]) -> dict[str, torch.Tensor]:
+    """What was meta-learned, by names that start with the number of the part."""
+    found = {}
+    for i, part in enumerate(parts):
+        rates = {f"{RATES}{name}": rate for name, rate in part.adapter.rates.items()}
+        for name, value in (part.adapter.learner.parameters() | rates).items():
+            found[f"{i}.{name}"] = value.detach().cpu().contiguous()
+    return found
+
+
+def _plan(contents: Contents, draft: Path) -> Plan:
+    plans = [
+        PartPlan(model=part.adapter.learner.family, inner=part.adapter.inner, weight=part.weight)
+        for part in contents.parts
+    ]
+    return Plan(
+        format=FORMAT,
+        shape=contents.parts[0].adapter.learner.shape,
+        border=contents.border,
+        parts=tuple(plans),
+        sha256={path.name: checksum(path) for path in sorted(draft.glob("*.safetensors"))},
+    )
+
+
+def _json(data: Any) -> str:
+    return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _pins() -> str:
-    versions = {name: metadata.version(name) for name in PINNED[1:]}
-    versions["torch"] = torch.__version__.split("+")[0]  # any build of it will do
-    return "".join(f"{name}=={version}\n" for name, version in versions.items())
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    """The versions it was made with; any build of torch will do."""
+    torch_version = torch.__version__.partition("+")[0]
+    others = {name: metadata.version(name) for name in ("numpy", "pillow", "safetensors")}
+    versions = {"metasearch": __version__, "torch": torch_version, **others}
+    return "".join(f"{name}=={version}\n" for name, version in sorted(versions.items()))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Annotated, Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
 
+import torch
 from torch import Tensor
 
 from metasearch.models.base import Learner, Nets, Params
 from metasearch.registry import component
 
 Order = Literal[1, 2]
+Rates = Literal["fixed", "per_tensor", "per_step", "per_parameter"]
 
 
 @component
@@ -21,14 +24,19 @@ class InnerLoop:
     steps: int = 5  # inner steps; in each, every turn of the family's game is played once
     test_steps: int | None = None  # on unseen tasks and in use; None: as many as in training
     lr: float = 0.01  # of the per-image mean loss
-    optimizer: Literal["sgd", "adam"] = "sgd"  # Adam's moments start anew with each task
+    optimizer: Literal["sgd", "adam"] = "sgd"  # its memory starts anew with each task
+    momentum: float = 0.0  # of sgd
     clip: float = 10.0  # largest gradient norm of one player in one task; 0 clips nothing
     play: Literal["alternating", "simultaneous"] = "alternating"
+    adapts: str = "all"  # "all", "head", "film", or a net of the family such as "decoder"
+    rates: Rates = "fixed"  # what is meta-learned of the rate, starting from `lr`
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""
         if min(self.steps, self.test_steps or 0, self.lr, self.clip) < 0:
             raise ValueError("steps, test_steps, lr and clip must not be negative")
+        if not 0 <= self.momentum < 1:
+            raise ValueError("momentum must be at least 0 and below 1")
 
     def at_test(self) -> InnerLoop:
         """The loop as it runs on unseen tasks."""
@@ -41,6 +49,7 @@ class TaskGradients:
 
     values: Params
     finite: Tensor  # bool [tasks]: which tasks were counted
+    rates: Params = field(default_factory=dict)  # the same for the inner loop's learned rates
 
 
 class Adapted(Protocol):
@@ -92,9 +101,52 @@ class Engine(Protocol):
         """What a search file calls it."""
         ...
 
-    def open(self, learner: Learner, tasks: int, inner: InnerLoop, *, order: Order = 1) -> Adapted:
-        """Start every task at the meta-parameters; `order` 2 keeps the graph of the inner steps."""
+    def open(
+        self,
+        learner: Learner,
+        tasks: int,
+        inner: InnerLoop,
+        *,
+        order: Order = 1,
+        rates: Params | None = None,
+    ) -> Adapted:
+        """Start every task at the meta-parameters; `order` 2 keeps the graph of the inner steps.
+
+        `rates` are the learned ones, as `first_rates` makes them; None takes ``inner.lr``.
+
+        Raises:
+            ConfigError: the family has no part called ``inner.adapts``.
+        """
         ...
 
 
-EngineName = Annotated[str, "a key of ENGINES"]
+def first_rates(learner: Learner, inner: InnerLoop) -> Params:
+    """The rates a learner starts with, by parameter; empty if they are not learned.
+
+    Per tensor a number [], per step one for each inner step [steps], per parameter one for each
+    weight, in its shape. All are logarithms: a rate stays positive whatever the outer step does.
+
+    Source: per parameter, Li et al., "Meta-SGD", 2017; per tensor and step, Antoniou et al.,
+    "How to train your MAML", 2019, section 4. Differs: rates are learned as logarithms.
+    """
+    start = math.log(max(inner.lr, 1e-8))
+    shapes = {"per_tensor": (), "per_step": (max(inner.steps, 1),)}
+    if inner.rates == "fixed":
+        return {}
+    moving = learner.adapting(inner.adapts)
+    return {
+        name: torch.full(shapes.get(inner.rates, p.shape), start, dtype=p.dtype, device=p.device)
+        for name, p in learner.parameters().items()
+        if name in moving
+    }
+
+
+def rate_at(rates: Params, inner: InnerLoop, name: str, step: int) -> Tensor | float:
+    """What multiplies a direction at the `step`-th move, counted from 0.
+
+    Steps beyond those that were trained go on with the last one's rate.
+    """
+    found = rates.get(name)
+    if found is None:
+        return inner.lr
+    return (found[min(step, len(found) - 1)] if inner.rates == "per_step" else found).exp()

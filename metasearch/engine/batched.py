@@ -13,7 +13,8 @@ from torch import Tensor
 from metasearch.engine.base import Adapted, InnerLoop, Order, TaskGradients
 from metasearch.engine.layers import TaskLayer
 from metasearch.engine.loop import Loop
-from metasearch.engine.rules import make_rule
+from metasearch.engine.pieces import Averaged, Piece, average
+from metasearch.engine.rules import Rule
 from metasearch.engine.shared import Shared
 from metasearch.engine.twins import Maker, UnknownLayer, twin_of
 from metasearch.models.base import Learner, Nets, Params, noise_per_task
@@ -34,39 +35,64 @@ class Batched:
 
     name: Literal["batched"] = "batched"
 
-    def open(self, learner: Learner, tasks: int, inner: InnerLoop, *, order: Order = 1) -> Adapted:
-        """Start every task at the meta-parameters."""
+    def open(
+        self,
+        learner: Learner,
+        tasks: int,
+        inner: InnerLoop,
+        *,
+        order: Order = 1,
+        rates: Params | None = None,
+    ) -> Adapted:
+        """Start every task at the meta-parameters.
+
+        Raises:
+            ConfigError: the family has no part called ``inner.adapts``.
+        """
         if inner.steps == 0:
-            return Shared(learner, tasks)
+            return Shared(learner, tasks, rates or {})
         form = formulation(learner)
         if form is None:
-            return Loop().open(learner, tasks, inner, order=order)
-        return BatchedAdapted(learner, tasks, inner, order, low_rank=form == "low_rank")
+            return Loop().open(learner, tasks, inner, order=order, rates=rates)
+        thin = form == "low_rank"
+        return BatchedAdapted(learner, tasks, inner, order, rates or {}, low_rank=thin)
 
 
 class BatchedAdapted:
     """Fast weights of all tasks in task-aware twins of the nets."""
 
     def __init__(
-        self, learner: Learner, tasks: int, inner: InnerLoop, order: Order, *, low_rank: bool
+        self,
+        learner: Learner,
+        tasks: int,
+        inner: InnerLoop,
+        order: Order,
+        rates: Params,
+        *,
+        low_rank: bool,
     ) -> None:
         self.learner = learner
         self.tasks = tasks
         self.gradients = 0
         self._inner = inner
         self._order = order
-        make = Maker(tasks, order, inner, low_rank)
-        self._twins = {name: twin_of(net, make) for name, net in learner.nets.items()}
+        self._rates = {name: r.detach().clone().requires_grad_() for name, r in rates.items()}
+        make = Maker(tasks, order, inner, learner.adapting(inner.adapts), low_rank)
+        self._twins = {name: twin_of(net, f"{name}.", make) for name, net in learner.nets.items()}
         self._layers = {
             player: [
-                (f"{net}.{path}", layer)
+                layer
                 for net in nets
-                for path, layer in self._twins[net].named_modules()
+                for layer in self._twins[net].modules()
                 if isinstance(layer, TaskLayer)
             ]
             for player, nets in learner.family.players.items()
         }
-        self._rules = {player: make_rule(inner, order) for player in self._layers}
+        self._moving = {
+            player: [layer for layer in layers if layer.moves]
+            for player, layers in self._layers.items()
+        }
+        self._rules = {player: Rule(inner, order, self._rates) for player in self._layers}
         self._spent = dict.fromkeys(self._layers, 0)  # gradients in inner steps
 
     @property
@@ -76,115 +102,126 @@ class BatchedAdapted:
 
     def step(self, player: str, loss: Tensor) -> None:
         """One inner step of `player`, in every task at once."""
-        grads = self._differentiate(player, loss, create=self._order == 2)
-        self._count(player, loss)
-        self._move(player, grads)
-        self._forget()
+        self.play({player: loss})
 
     def play(self, losses: Mapping[str, Tensor]) -> None:
         """All gradients at the old values, then all moves."""
-        found = {p: self._differentiate(p, x, create=self._order == 2) for p, x in losses.items()}
+        second = self._order == 2
+        found = {
+            player: self._differentiate(self._moving[player], loss, create=second)
+            for player, loss in losses.items()
+            if self._moving[player]
+        }
         for player, grads in found.items():
-            self._count(player, losses[player])
+            self.gradients += losses[player].numel()
+            self._spent[player] += losses[player].numel()
             self._move(player, grads)
         self._forget()
 
     def meta_gradient(self, losses: Mapping[str, Tensor], order: Order) -> TaskGradients:
         """Each player's loss differentiated in its own meta-parameters; mean of finite tasks.
 
-        With order 2 tasks are summed inside the graph: if one is not finite, the values may not
-        be either, and whoever asked runs the finite ones again by themselves.
+        With order 2, with learned rates, and in layers that do not move, tasks are summed inside
+        the graph: if one is not finite, the values may not be either, and whoever asked runs the
+        finite ones again by themselves.
         """
-        by_task = {p: x.reshape(self.tasks, -1).mean(1) for p, x in losses.items()}
-        finite = torch.stack([x.isfinite() for x in by_task.values()]).all(0)
+        finite = torch.stack([self._by_task(x).isfinite() for x in losses.values()]).all(0)
+        found: dict[str, Piece] = {}
+        rates: Params = {}
         for player, loss in losses.items():
             # Going back through an inner step costs about one more gradient each.
             self.gradients += loss.numel() + (self._spent[player] if order == 2 else 0)
-        if order == 2:
-            return self._through_the_steps(by_task, finite)
-        found = {
-            f"{path}.{name}": factors
-            for player, loss in losses.items()
-            for path, one in self._at_the_end(player, loss)
-            for name, factors in one.items()
-        }
+            rates |= self._of_rates(player, loss)
+            if order == 2:
+                found |= self._through_the_steps(player, loss)
+            else:
+                found |= self._at_the_end(player, loss)
         self._forget()
-        return _average(found, finite)
+        return average(found, finite, rates)
 
-    def _through_the_steps(self, by_task: Mapping[str, Tensor], finite: Tensor) -> TaskGradients:
-        values: Params = {}
-        for player, loss in by_task.items():
-            leaves = {
-                f"{path}.{name}": leaf
-                for path, layer in self._layers[player]
-                for name, leaf in layer.start.items()
-            }
-            grads = torch.autograd.grad(
-                loss.sum(),
-                list(leaves.values()),
-                retain_graph=True,
-                allow_unused=True,
-                materialize_grads=True,
-            )
-            values |= {name: g / self.tasks for name, g in zip(leaves, grads, strict=True)}
-        return TaskGradients(values, finite)
+    def _through_the_steps(self, player: str, loss: Tensor) -> dict[str, Piece]:
+        leaves = {
+            layer.place + name: leaf
+            for layer in self._layers[player]
+            for name, leaf in layer.start.items()
+        }
+        grads = self._grad(loss, list(leaves.values()), keep=True)
+        return {name: Averaged(g / self.tasks) for name, g in zip(leaves, grads, strict=True)}
 
-    def _at_the_end(
-        self, player: str, loss: Tensor
-    ) -> list[tuple[str, dict[str, tuple[Tensor, ...]]]]:
-        grads = iter(self._differentiate(player, loss, create=False))
-        return [(path, layer.gradients(next(grads))) for path, layer in self._layers[player]]
+    def _at_the_end(self, player: str, loss: Tensor) -> dict[str, Piece]:
+        layers = self._layers[player]
+        grads = self._differentiate(layers, loss, create=False)
+        return {
+            layer.place + name: piece
+            for layer, own in zip(layers, grads, strict=True)
+            for name, piece in layer.pieces(own).items()
+        }
+
+    def _of_rates(self, player: str, loss: Tensor) -> Params:
+        """The gradient in the learned rates of the player's parameters, if it has any."""
+        own = {n: r for n, r in self._rates.items() if self.learner.owner(n) == player}
+        if not own:
+            return {}
+        grads = self._grad(loss, list(own.values()), keep=True)
+        return {name: g / self.tasks for name, g in zip(own, grads, strict=True)}
 
     def displacement(self) -> TaskGradients:
         """Meta-parameters minus fast weights, averaged over finite tasks."""
         found = {
-            f"{path}.{name}": factors
+            layer.place + name: piece
             for layers in self._layers.values()
-            for path, layer in layers
-            for name, factors in layer.moved().items()
+            for layer in layers
+            for name, piece in layer.moved().items()
         }
-        return _average(found, torch.ones(self.tasks, dtype=torch.bool, device=_device(found)))
+        device = next(iter(self.learner.parameters().values())).device
+        return average(found, torch.ones(self.tasks, dtype=torch.bool, device=device))
 
     def state(self, task: int) -> Params:
         """The fast weights of one task, detached."""
         return {
-            f"{path}.{name}": value
+            layer.place + name: value
             for layers in self._layers.values()
-            for path, layer in layers
+            for layer in layers
             for name, value in layer.weights(task).items()
         }
 
-    def _differentiate(self, player: str, loss: Tensor, *, create: bool) -> list[list[Tensor]]:
-        """The gradients of the player's probes, layer by layer; one sum serves all tasks."""
-        probes = [layer.probes() for _, layer in self._layers[player]]
-        flat = torch.autograd.grad(
-            loss.reshape(self.tasks, -1).mean(1).sum(),
-            [p for own in probes for p in own],
+    def _by_task(self, loss: Tensor) -> Tensor:
+        return loss.reshape(self.tasks, -1).mean(1)
+
+    def _grad(
+        self, loss: Tensor, at: list[Tensor], *, keep: bool, create: bool = False
+    ) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(
+            self._by_task(loss).sum(),  # no task sees another's weights: one sum serves all
+            at,
             create_graph=create,
-            retain_graph=create,
+            retain_graph=keep,
             allow_unused=True,
             materialize_grads=True,
         )
+
+    def _differentiate(
+        self, layers: Sequence[TaskLayer], loss: Tensor, *, create: bool
+    ) -> list[list[Tensor]]:
+        """The gradients of the layers' probes, layer by layer."""
+        probes = [layer.probes() for layer in layers]
+        flat = self._grad(loss, [p for own in probes for p in own], keep=create, create=create)
         parts = iter(flat)
         return [[next(parts) for _ in own] for own in probes]
 
-    def _count(self, player: str, loss: Tensor) -> None:
-        self.gradients += loss.numel()
-        self._spent[player] += loss.numel()
-
     def _move(self, player: str, grads: Sequence[Sequence[Tensor]]) -> None:
-        layers = [layer for _, layer in self._layers[player]]
-        scale = None
+        layers, rule, scale = self._moving[player], self._rules[player], None
         if self._inner.clip:
             squares = [layer.norms(g) for layer, g in zip(layers, grads, strict=True)]
             norm = (torch.stack(squares).sum(0) + 1e-16).sqrt()
             scale = (self._inner.clip / norm).clamp(max=1.0)
         for layer, g in zip(layers, grads, strict=True):
-            layer.move(g, self._rules[player], scale)
+            layer.move(g, rule, scale)
+        rule.steps += 1
 
     def _forget(self) -> None:
         for layers in self._layers.values():
-            for _, layer in layers:
+            for layer in layers:
                 layer.forget()
 
 
@@ -234,7 +271,7 @@ def _difference(learner: Learner, device: str, *, low_rank: bool) -> str:
     batch: Batch = dict.fromkeys(family.domains, images)
     noise = noise_per_task(family, Stream(0).at("probe"), ["a", "b"])(batch)
     try:
-        twin: Adapted = BatchedAdapted(learner, 2, inner, 1, low_rank=low_rank)
+        twin: Adapted = BatchedAdapted(learner, 2, inner, 1, {}, low_rank=low_rank)
         for adapted in (both := (twin, Loop().open(learner, 2, inner))):
             for player in family.players:
                 adapted.step(player, family.loss(player, adapted.nets, batch, noise))
@@ -249,25 +286,3 @@ def _difference(learner: Learner, device: str, *, low_rank: bool) -> str:
         if (mine - theirs[name]).norm() > 1e-2 * moved + 1e-5:
             return f"{name} does not move as it should"
     return ""
-
-
-def _average(found: Mapping[str, tuple[Tensor, ...]], finite: Tensor) -> TaskGradients:
-    """The mean over finite tasks of D^T A, or of a stacked gradient, per parameter."""
-    for factors in found.values():
-        for x in factors:
-            finite = finite & x.flatten(1).sum(1).isfinite()
-    count = int(finite.sum())
-    whole = count == len(finite)
-    values: Params = {}
-    for name, factors in found.items():
-        kept = factors if whole else tuple(x[finite] for x in factors)
-        if len(kept) == 1:
-            values[name] = kept[0].sum(0) / max(count, 1)
-        else:
-            outs, inputs = (x.flatten(0, 1) for x in kept)
-            values[name] = (outs.T @ inputs) / max(count, 1)
-    return TaskGradients(values, finite)
-
-
-def _device(found: Mapping[str, tuple[Tensor, ...]]) -> torch.device:
-    return next(iter(found.values()))[0].device

@@ -11,21 +11,25 @@ mean of W_0 - W_t over tasks is one product as well.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
+from torch.func import functional_call
 
-from metasearch.engine.convolution import Geometry, fold, unfold
+from metasearch.engine.pieces import Averaged, Piece, Product, Stacked
 from metasearch.engine.rules import Rule
 
 
 class TaskLayer(nn.Module):
     """A layer with weights of its own for each task, stacked as [T, ...]."""
 
-    def __init__(self, source: nn.Module, tasks: int, order: int) -> None:
+    moves = True  # in inner steps
+
+    def __init__(self, source: nn.Module, place: str, tasks: int, order: int) -> None:
         super().__init__()
+        self.place = place  # "<net>.<path>."
         self.tasks = tasks
         self.order = order
         self.start = {name: p.detach() for name, p in source.named_parameters(recurse=False)}
@@ -36,12 +40,10 @@ class TaskLayer(nn.Module):
 
     def _stack(self, p: Tensor) -> Tensor:
         wide = p.unsqueeze(0).expand(self.tasks, *p.shape)
+        if self.order == 2:
+            return wide
         # A copy even for one task: a view would let inner steps move the meta-parameters.
-        return (
-            wide
-            if self.order == 2
-            else wide.clone(memory_format=torch.contiguous_format).requires_grad_()
-        )
+        return wide.clone(memory_format=torch.contiguous_format).requires_grad_()
 
     def probes(self) -> list[Tensor]:
         """What an inner step differentiates the loss in."""
@@ -54,9 +56,8 @@ class TaskLayer(nn.Module):
     def move(self, grads: Sequence[Tensor], rule: Rule, scale: Tensor | None) -> None:
         """One inner step along the gradients of the probes, times `scale` [T]."""
         for (name, w), g in zip(list(self.fast.items()), grads, strict=True):
-            scaled = g if scale is None else g * _wide(scale, g)
-            change = rule(f"{id(self)}.{name}", scaled)
-            if self.order == 2:
+            change = rule(self.place + name, g if scale is None else g * _wide(scale, g))
+            if self.order == 2 or rule.learns:
                 self.fast[name] = w - change
             else:
                 with torch.no_grad():
@@ -65,13 +66,13 @@ class TaskLayer(nn.Module):
     def forget(self) -> None:
         """Drop what was recorded of earlier calls."""
 
-    def gradients(self, grads: Sequence[Tensor]) -> dict[str, tuple[Tensor, ...]]:
-        """Parameter -> factors whose product per task is its gradient; here the gradient itself."""
-        return {name: (g,) for name, g in zip(self.fast, grads, strict=True)}
+    def pieces(self, grads: Sequence[Tensor]) -> dict[str, Piece]:
+        """Each parameter's gradient, from those of the probes."""
+        return {name: Stacked(g) for name, g in zip(self.fast, grads, strict=True)}
 
-    def moved(self) -> dict[str, tuple[Tensor, ...]]:
-        """Parameter -> factors of W_0 - W_t."""
-        return {name: (self.start[name] - w.detach(),) for name, w in self.fast.items()}
+    def moved(self) -> dict[str, Piece]:
+        """Each parameter's way: W_0 - W_t."""
+        return {name: Stacked((self.start[name] - w).detach()) for name, w in self.fast.items()}
 
     def weights(self, task: int) -> dict[str, Tensor]:
         """The fast weights of one task."""
@@ -80,6 +81,42 @@ class TaskLayer(nn.Module):
     def by_task(self, x: Tensor) -> Tensor:
         """[T * n, ...] to [T, n, ...]."""
         return x.reshape(self.tasks, -1, *x.shape[1:])
+
+
+class StillLayer(TaskLayer):
+    """A layer that no inner step moves: the module itself, on a copy of its weights."""
+
+    moves = False
+
+    def __init__(self, source: nn.Module, place: str, tasks: int, order: int) -> None:
+        super().__init__(nn.Identity(), place, tasks, order)
+        self._source = [source]  # in a list, so that its parameters are not this module's
+        self.start = {
+            name: p.detach().clone().requires_grad_()
+            for name, p in source.named_parameters(recurse=False)
+        }
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """What the module does."""
+        result: Tensor = functional_call(self._source[0], self.start, inputs)
+        return result
+
+    def probes(self) -> list[Tensor]:
+        """The weights, in which tasks are added up."""
+        return list(self.start.values())
+
+    def pieces(self, grads: Sequence[Tensor]) -> dict[str, Piece]:
+        """The sum over tasks, as a mean."""
+        return {name: Averaged(g / self.tasks) for name, g in zip(self.start, grads, strict=True)}
+
+    def moved(self) -> dict[str, Piece]:
+        """Nowhere."""
+        return {name: Averaged(torch.zeros_like(w)) for name, w in self.start.items()}
+
+    def weights(self, task: int) -> dict[str, Tensor]:
+        """Those of all tasks."""
+        del task
+        return {name: w.detach().clone() for name, w in self.start.items()}
 
 
 def _wide(scale: Tensor, like: Tensor) -> Tensor:
@@ -101,13 +138,12 @@ class StackedLinear(TaskLayer):
 class LowRankLinear(TaskLayer):
     """The same for SGD, by history instead of by weights; the bias is stacked, for it is small."""
 
-    def __init__(self, source: nn.Linear, tasks: int, order: int, rank: int) -> None:
-        super().__init__(source, tasks, order)
+    def __init__(self, source: nn.Linear, place: str, tasks: int, order: int) -> None:
+        super().__init__(source, place, tasks, order)
         self.shared = self.start["weight"]
         self.fast = {name: w for name, w in self.fast.items() if name != "weight"}
         self.calls: list[tuple[Tensor, Tensor]] = []
         self.history: tuple[Tensor, Tensor] | None = None  # inputs [T, r, in], pulls [T, r, out]
-        self._room = rank if order == 1 else 0  # rows to set aside at once
 
     def forward(self, x: Tensor) -> Tensor:
         """[T * n, ..., in] to [T * n, ..., out]."""
@@ -130,38 +166,42 @@ class LowRankLinear(TaskLayer):
 
     def norms(self, grads: Sequence[Tensor]) -> Tensor:
         """Through Gram matrices: ||D^T A||^2 = sum of (A A^T) * (D D^T)."""
+        rest = grads[len(self.calls) :]
+        if not self.calls:
+            return super().norms(rest) if rest else self.shared.new_zeros(self.tasks)
         inputs, outs = self._factors(grads)
         gram = torch.bmm(inputs, inputs.transpose(1, 2)) * torch.bmm(outs, outs.transpose(1, 2))
-        rest = grads[len(self.calls) :]
         return gram.sum((1, 2)) + (super().norms(rest) if rest else 0)
 
     def move(self, grads: Sequence[Tensor], rule: Rule, scale: Tensor | None) -> None:
         """Append this step's inputs and output gradients to the history."""
-        inputs, outs = self._factors(grads)
-        pulls = rule("", outs if scale is None else outs * _wide(scale, outs))
-        self.history = self._append(inputs, pulls)
         super().move(grads[len(self.calls) :], rule, scale)
+        if not self.calls:
+            return
+        inputs, outs = self._factors(grads)
+        pulls = rule(self.place + "weight", outs if scale is None else outs * _wide(scale, outs))
+        self.history = self._append(inputs, pulls)
 
     def forget(self) -> None:
         """Drop the calls; the history stays."""
         self.calls = []
 
-    def gradients(self, grads: Sequence[Tensor]) -> dict[str, tuple[Tensor, ...]]:
-        """The weight's as (D, A)."""
+    def pieces(self, grads: Sequence[Tensor]) -> dict[str, Piece]:
+        """The weight's as a product."""
+        rest = super().pieces(grads[len(self.calls) :])
+        if not self.calls:
+            return {"weight": Averaged(torch.zeros_like(self.shared)), **rest}
         inputs, outs = self._factors(grads)
-        return {"weight": (outs, inputs), **super().gradients(grads[len(self.calls) :])}
+        return {"weight": Product(outs, inputs), **rest}
 
-    def moved(self) -> dict[str, tuple[Tensor, ...]]:
-        """The weight's as (pulls, inputs)."""
+    def moved(self) -> dict[str, Piece]:
+        """The weight's as a product."""
         if self.history is None:
-            nothing = self.shared.new_zeros(self.tasks, 1, 1)
-            pair = (
-                nothing.expand(-1, 1, self.shared.shape[0]),
-                nothing.expand(-1, 1, self.shared.shape[1]),
-            )
+            way: Piece = Averaged(torch.zeros_like(self.shared))
         else:
-            pair = (self.history[1].detach(), self.history[0].detach())
-        return {"weight": pair, **super().moved()}
+            inputs, pulls = self.history
+            way = Product(pulls.detach(), inputs.detach())
+        return {"weight": way, **super().moved()}
 
     def weights(self, task: int) -> dict[str, Tensor]:
         """Built for this one task."""
@@ -181,102 +221,3 @@ class LowRankLinear(TaskLayer):
             new if old is None else torch.cat([old[i], new], 1)
             for i, new in enumerate((inputs, pulls))
         )
-
-
-class GroupedConv(TaskLayer):
-    """A convolution, or a transposed one, of all tasks as one with T groups."""
-
-    def __init__(self, source: nn.Conv2d | nn.ConvTranspose2d, tasks: int, order: int) -> None:
-        super().__init__(source, tasks, order)
-        self.conv: Callable[..., Tensor] = (
-            F.conv_transpose2d if isinstance(source, nn.ConvTranspose2d) else F.conv2d
-        )
-        self.stride, self.padding = source.stride, source.padding
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[T * n, in, h, w] to [T * n, out, h', w']."""
-        n, size = x.shape[0] // self.tasks, x.shape[2:]
-        wide = self.by_task(x).transpose(0, 1).reshape(n, -1, *size)
-        y = self.wide(wide)
-        y = y.reshape(n, self.tasks, -1, *y.shape[2:]).transpose(0, 1)
-        return y.reshape(x.shape[0], *y.shape[2:])
-
-    def wide(self, x: Tensor) -> Tensor:
-        """The same on [n, T * in, h, w], the layout in which neighbours can be chained."""
-        bias = self.fast.get("bias")
-        return self.conv(
-            x,
-            self.fast["weight"].flatten(0, 1),
-            None if bias is None else bias.flatten(),
-            stride=self.stride,
-            padding=self.padding,
-            groups=self.tasks,
-        )
-
-
-class ColumnConv(TaskLayer):
-    """A convolution of few channels: unfold once, then one batched product."""
-
-    def __init__(self, source: nn.Conv2d, tasks: int, order: int) -> None:
-        super().__init__(source, tasks, order)
-        self.geometry = geometry(source)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[T * n, in, h, w] to [T * n, out, h', w']."""
-        kernel, stride, pad = self.geometry
-        h, w = ((side + 2 * pad - kernel) // stride + 1 for side in x.shape[2:])
-        columns = unfold(x.permute(0, 2, 3, 1), self.geometry)
-        flat = columns.reshape(self.tasks, -1, columns.shape[-1])
-        weight = self.fast["weight"].permute(0, 3, 4, 2, 1).flatten(1, 3)  # [T, k k in, out]
-        bias = self.fast.get("bias")
-        y = (
-            torch.bmm(flat, weight)
-            if bias is None
-            else torch.baddbmm(bias.unsqueeze(1), flat, weight)
-        )
-        return y.reshape(x.shape[0], h, w, -1).permute(0, 3, 1, 2)
-
-
-class ColumnConvTranspose(TaskLayer):
-    """A transposed convolution of few channels: one batched product, then fold."""
-
-    def __init__(self, source: nn.ConvTranspose2d, tasks: int, order: int) -> None:
-        super().__init__(source, tasks, order)
-        self.geometry = geometry(source)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[T * n, in, h, w] to [T * n, out, h', w']."""
-        kernel, stride, pad = self.geometry
-        count, channels, h, w = x.shape
-        size = ((h - 1) * stride - 2 * pad + kernel, (w - 1) * stride - 2 * pad + kernel)
-        weight = self.fast["weight"].permute(0, 1, 3, 4, 2).flatten(2)  # [T, in, k k out]
-        columns = torch.bmm(x.permute(0, 2, 3, 1).reshape(self.tasks, -1, channels), weight)
-        y = fold(columns.reshape(count, h * w, -1), size, self.geometry)
-        if "bias" in self.fast:
-            y = self.by_task(y) + self.fast["bias"][:, None, None, None]
-            y = y.flatten(0, 1)
-        return y.permute(0, 3, 1, 2)
-
-
-class TaskGroupNorm(TaskLayer):
-    """Group normalisation with a scale and a shift of its own for each task."""
-
-    def __init__(self, source: nn.GroupNorm, tasks: int, order: int) -> None:
-        super().__init__(source, tasks, order)
-        self.groups, self.eps = source.num_groups, source.eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[T * n, c, ...], each image by itself."""
-        y = F.group_norm(x, self.groups, eps=self.eps)
-        if not self.fast:
-            return y
-        shape = (self.tasks, 1, -1, *[1] * (x.dim() - 2))
-        y = self.by_task(y) * self.fast["weight"].reshape(shape)
-        return (y + self.fast["bias"].reshape(shape)).reshape(x.shape)
-
-
-def geometry(source: nn.Conv2d | nn.ConvTranspose2d) -> Geometry:
-    """Kernel side, stride and padding of a square convolution."""
-    padding = source.padding
-    assert not isinstance(padding, str)
-    return source.kernel_size[0], source.stride[0], padding[0]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from metasearch.engine.base import Adapted, InnerLoop, Order, TaskGradients
+from metasearch.engine.rules import Rule
 from metasearch.models.base import Learner, Net, Nets, Params
 from metasearch.registry import component
 
@@ -20,33 +21,51 @@ class Loop:
 
     name: Literal["loop"] = "loop"
 
-    def open(self, learner: Learner, tasks: int, inner: InnerLoop, *, order: Order = 1) -> Adapted:
-        """Start every task at a copy of the meta-parameters."""
-        return LoopAdapted(learner, tasks, inner, order)
+    def open(
+        self,
+        learner: Learner,
+        tasks: int,
+        inner: InnerLoop,
+        *,
+        order: Order = 1,
+        rates: Params | None = None,
+    ) -> Adapted:
+        """Start every task at a copy of the meta-parameters.
+
+        Raises:
+            ConfigError: the family has no part called ``inner.adapts``.
+        """
+        return LoopAdapted(learner, tasks, inner, order, rates or {})
 
 
 class LoopAdapted:
     """The fast weights of each task as a dictionary of its own."""
 
-    def __init__(self, learner: Learner, tasks: int, inner: InnerLoop, order: Order) -> None:
+    def __init__(
+        self, learner: Learner, tasks: int, inner: InnerLoop, order: Order, rates: Params
+    ) -> None:
         self.learner = learner
         self.tasks = tasks
         self.gradients = 0
         self._inner = inner
         self._order = order
-        meta = learner.parameters()
+        meta, moving = learner.parameters(), learner.adapting(inner.adapts)
         # A copy per task, so that differentiating gives each task's gradient by itself.
-        self._start = [
-            {name: p.detach().clone().requires_grad_() for name, p in meta.items()}
-            for _ in range(tasks)
-        ]
+        self._start = [_copies(meta) for _ in range(tasks)]
+        self._rates = [_copies(rates) for _ in range(tasks)]
         self._fast = [dict(start) for start in self._start]
         self._mine = {
             player: [name for name in meta if learner.owner(name) == player]
             for player in learner.family.players
         }
-        self._rules = [_Rule(inner) for _ in range(tasks)]
-        self._spent = dict.fromkeys(learner.family.players, 0)  # gradients in inner steps
+        self._moving = {
+            player: [name for name in names if name in moving]
+            for player, names in self._mine.items()
+        }
+        self._rules = {
+            player: [Rule(inner, order, own) for own in self._rates] for player in self._mine
+        }
+        self._spent = dict.fromkeys(self._mine, 0)  # gradients in inner steps
 
     @property
     def nets(self) -> Nets:
@@ -57,26 +76,40 @@ class LoopAdapted:
 
     def step(self, player: str, loss: Tensor) -> None:
         """One inner step of `player`, in every task."""
-        self._move(self._differentiate(player, loss))
+        self.play({player: loss})
 
     def play(self, losses: Mapping[str, Tensor]) -> None:
         """All gradients at the old values, then all moves."""
-        found = {player: self._differentiate(player, loss) for player, loss in losses.items()}
-        for gradients in found.values():
-            self._move(gradients)
+        second = self._order == 2
+        found = {}
+        for player, loss in losses.items():
+            names = self._moving[player]
+            if names:
+                found[player] = self._gradients(names, loss, self._fast, keep=second, create=second)
+                self.gradients += loss.numel()
+                self._spent[player] += loss.numel()
+        for player, gradients in found.items():
+            self._move(player, gradients)
 
     def meta_gradient(self, losses: Mapping[str, Tensor], order: Order) -> TaskGradients:
         """Each player's loss differentiated in its own meta-parameters; mean of finite tasks."""
         values: list[Params] = [{} for _ in range(self.tasks)]
+        rates: list[Params] = [{} for _ in range(self.tasks)]
         finite = torch.stack([self._by_task(loss).isfinite() for loss in losses.values()]).all(0)
         for player, loss in losses.items():
+            learned = [name for name in self._moving[player] if name in self._rates[0]]
+            keep = order == 2 or bool(learned)
             at = self._start if order == 2 else self._fast
-            found = self._gradients(player, loss, at, keep=order == 2, create=False)
-            for mine, task in zip(values, found, strict=True):
-                mine.update(task)
+            for into, names, where in (
+                (values, self._mine[player], at),
+                (rates, learned, self._rates),
+            ):
+                found = self._gradients(names, loss, where, keep=keep, create=False)
+                for mine, task in zip(into, found, strict=True):
+                    mine.update(task)
             # Going back through an inner step costs about one more gradient each.
             self.gradients += loss.numel() + (self._spent[player] if order == 2 else 0)
-        return _average(values, finite)
+        return _average(values, rates, finite)
 
     def displacement(self) -> TaskGradients:
         """Meta-parameters minus fast weights, averaged over finite tasks."""
@@ -84,7 +117,8 @@ class LoopAdapted:
             {name: (start[name] - fast[name]).detach() for name in start}
             for start, fast in zip(self._start, self._fast, strict=True)
         ]
-        return _average(moved, torch.ones(self.tasks, dtype=torch.bool))
+        everyone = torch.ones(self.tasks, dtype=torch.bool)
+        return _average(moved, [{} for _ in moved], everyone)
 
     def state(self, task: int) -> Params:
         """The fast weights of one task, detached."""
@@ -93,17 +127,18 @@ class LoopAdapted:
     def _by_task(self, loss: Tensor) -> Tensor:
         return loss.reshape(self.tasks, -1).mean(1)
 
-    def _differentiate(self, player: str, loss: Tensor) -> list[Params]:
-        self.gradients += loss.numel()
-        self._spent[player] += loss.numel()
-        second = self._order == 2
-        return self._gradients(player, loss, self._fast, keep=second, create=second)
-
     def _gradients(
-        self, player: str, loss: Tensor, at: Sequence[Params], *, keep: bool, create: bool
+        self,
+        names: Sequence[str],
+        loss: Tensor,
+        at: Sequence[Params],
+        *,
+        keep: bool,
+        create: bool,
     ) -> list[Params]:
-        """The player's gradient in each task; tasks share no weight, so one sum serves all."""
-        names = self._mine[player]
+        """The gradient in these tensors of each task; tasks share none, so one sum serves all."""
+        if not names:
+            return [{} for _ in at]
         flat = torch.autograd.grad(
             self._by_task(loss).sum(),
             [task[name] for task in at for name in names],
@@ -118,36 +153,18 @@ class LoopAdapted:
             for t in range(self.tasks)
         ]
 
-    def _move(self, gradients: list[Params]) -> None:
+    def _move(self, player: str, gradients: list[Params]) -> None:
         for task, found in enumerate(gradients):
-            change = self._rules[task].change(_clip(found, self._inner.clip))
-            fast = self._fast[task]
-            for name, delta in change.items():
-                new = fast[name] - delta
-                fast[name] = new if self._order == 2 else new.detach().requires_grad_()
+            rule, fast = self._rules[player][task], self._fast[task]
+            for name, g in _clip(found, self._inner.clip).items():
+                new = fast[name] - rule(name, g)
+                keep = self._order == 2 or rule.learns
+                fast[name] = new if keep else new.detach().requires_grad_()
+            rule.steps += 1
 
 
-class _Rule:
-    """SGD or Adam, differentiable; one task's memory, so that it starts anew with each task."""
-
-    def __init__(self, inner: InnerLoop) -> None:
-        self._inner = inner
-        self._memory: dict[str, tuple[int, Tensor, Tensor]] = {}
-
-    def change(self, gradients: Params) -> Params:
-        """What to subtract from each weight."""
-        if self._inner.optimizer == "sgd":
-            return {name: self._inner.lr * g for name, g in gradients.items()}
-        return {name: self._adam(name, g) for name, g in gradients.items()}
-
-    def _adam(self, name: str, g: Tensor) -> Tensor:
-        """Kingma & Ba 2015, algorithm 1; epsilon under the root keeps it differentiable at 0."""
-        zero = torch.zeros_like(g)
-        t, m, v = self._memory.get(name, (0, zero, zero))
-        t, m, v = t + 1, 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
-        self._memory[name] = (t, m, v)
-        m_hat, v_hat = m / (1 - 0.9**t), v / (1 - 0.999**t)
-        return self._inner.lr * m_hat / (v_hat + 1e-16).sqrt()
+def _copies(values: Params) -> Params:
+    return {name: p.detach().clone().requires_grad_() for name, p in values.items()}
 
 
 def _per_task(net: str, module: nn.Module, fast: Sequence[Params]) -> Net:
@@ -174,12 +191,18 @@ def _clip(gradients: Params, largest: float) -> Params:
     return {name: g * scale for name, g in gradients.items()}
 
 
-def _average(tasks: Sequence[Params], finite: Tensor) -> TaskGradients:
+def _average(tasks: Sequence[Params], rates: Sequence[Params], finite: Tensor) -> TaskGradients:
     """The mean over tasks whose every number is finite."""
-    whole = [all(bool(g.isfinite().all()) for g in task.values()) for task in tasks]
-    finite = finite & torch.tensor(whole)
-    counted = [task for task, ok in zip(tasks, finite.tolist(), strict=True) if ok]
-    if not counted:
-        return TaskGradients({name: torch.zeros_like(g) for name, g in tasks[0].items()}, finite)
-    mean = {name: torch.stack([task[name] for task in counted]).mean(0) for name in counted[0]}
-    return TaskGradients(mean, finite)
+    whole = [
+        all(bool(g.isfinite().all()) for g in (*task.values(), *own.values()))
+        for task, own in zip(tasks, rates, strict=True)
+    ]
+    finite = finite & torch.tensor(whole, device=finite.device)
+
+    def mean(parts: Sequence[Params]) -> Params:
+        counted = [part for part, ok in zip(parts, finite.tolist(), strict=True) if ok]
+        if not counted:
+            return {name: torch.zeros_like(g) for name, g in parts[0].items()}
+        return {name: torch.stack([part[name] for part in counted]).mean(0) for name in counted[0]}
+
+    return TaskGradients(mean(tasks), finite, mean(rates))

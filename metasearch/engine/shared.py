@@ -15,10 +15,11 @@ from metasearch.models.base import Learner, Net, Nets, Params
 class Shared:
     """No inner step, so all tasks have the meta-parameters: an ordinary pass over the batch."""
 
-    def __init__(self, learner: Learner, tasks: int) -> None:
+    def __init__(self, learner: Learner, tasks: int, rates: Params) -> None:
         self.learner = learner
         self.tasks = tasks
         self.gradients = 0
+        self._rates = rates
         self._weights = {
             name: p.detach().clone().requires_grad_() for name, p in learner.parameters().items()
         }
@@ -59,7 +60,9 @@ class Shared:
             )
             values |= dict(zip(names, grads, strict=True))
             self.gradients += losses[player].numel()
-        return TaskGradients(values, torch.stack([x.isfinite() for x in by_task.values()]).all(0))
+        finite = torch.stack([x.isfinite() for x in by_task.values()]).all(0)
+        unused = {name: torch.zeros_like(r) for name, r in self._rates.items()}
+        return TaskGradients(values, finite, unused)
 
     def displacement(self) -> TaskGradients:
         """Nobody moved."""

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from torch import nn
 
 from metasearch.engine.base import InnerLoop, Order
-from metasearch.engine.layers import (
-    ColumnConv,
-    ColumnConvTranspose,
-    GroupedConv,
-    LowRankLinear,
-    StackedLinear,
+from metasearch.engine.convlayers import ColumnConv, ColumnConvTranspose, GroupedConv
+from metasearch.engine.layers import LowRankLinear, StackedLinear, StillLayer, TaskLayer
+from metasearch.engine.otherlayers import (
+    TaskEmbedding,
     TaskGroupNorm,
-    TaskLayer,
+    TaskGRUCell,
+    TaskLayerNorm,
 )
 
 WIDE = 8  # channels from which on a grouped convolution beats columns and a batched product
@@ -29,33 +28,44 @@ class Maker:
     tasks: int
     order: Order
     inner: InnerLoop
+    moving: frozenset[str]  # full names of the parameters that inner steps move
     low_rank: bool  # where it pays
 
-    def __call__(self, source: nn.Module) -> TaskLayer | None:
-        """The twin, or None for a layer that is not known."""
-        kind = type(source)
-        if kind is nn.Linear:
-            assert isinstance(source, nn.Linear)
-            return self._linear(source)
-        if kind is nn.GroupNorm:
-            assert isinstance(source, nn.GroupNorm)
-            return TaskGroupNorm(source, self.tasks, self.order)
-        if isinstance(source, nn.Conv2d | nn.ConvTranspose2d) and _plain(source):
-            wide = min(source.in_channels, source.out_channels) >= WIDE
-            if wide:
-                return GroupedConv(source, self.tasks, self.order)
-            if isinstance(source, nn.Conv2d):
-                return ColumnConv(source, self.tasks, self.order)
-            return ColumnConvTranspose(source, self.tasks, self.order)
-        return None
+    def __call__(self, source: nn.Module, place: str) -> TaskLayer | None:
+        """The twin of the layer at ``<net>.<path>.``, or None for one that is not known."""
+        own = [place + name for name, _ in source.named_parameters(recurse=False)]
+        if own and not self.moving.intersection(own):
+            return StillLayer(source, place, self.tasks, self.order)
+        kind = self._kind(source)
+        return None if kind is None else kind(source, place, self.tasks, self.order)
 
-    def _linear(self, source: nn.Linear) -> TaskLayer:
+    def _kind(self, source: nn.Module) -> type[TaskLayer] | None:
+        if type(source) is nn.Linear:
+            return self._linear(source)
+        if isinstance(source, nn.Conv2d | nn.ConvTranspose2d) and _plain(source):
+            if min(source.in_channels, source.out_channels) >= WIDE:
+                return GroupedConv
+            return ColumnConv if isinstance(source, nn.Conv2d) else ColumnConvTranspose
+        if type(source) is nn.InstanceNorm2d and not source.track_running_stats:
+            return TaskGroupNorm
+        if type(source) is nn.Embedding and source.max_norm is None and not source.sparse:
+            return TaskEmbedding
+        return _SIMPLE.get(type(source))
+
+    def _linear(self, source: nn.Linear) -> type[TaskLayer]:
+        """Low rank while the history is thinner than the weights, and only where it is exact."""
+        inner = self.inner
+        plain = inner.optimizer == "sgd" and not inner.momentum and inner.rates != "per_parameter"
         ins, outs = source.in_features, source.out_features
-        rank = self.inner.steps * ROWS_PER_STEP
-        linear = self.low_rank and self.inner.optimizer == "sgd"
-        if not linear or rank / 2 > ins * outs / (ins + outs):
-            return StackedLinear(source, self.tasks, self.order)
-        return LowRankLinear(source, self.tasks, self.order, rank)
+        thin = inner.steps * ROWS_PER_STEP / 2 <= ins * outs / (ins + outs)
+        return LowRankLinear if self.low_rank and plain and thin else StackedLinear
+
+
+_SIMPLE: dict[type[nn.Module], type[TaskLayer]] = {
+    nn.GroupNorm: TaskGroupNorm,
+    nn.LayerNorm: TaskLayerNorm,
+    nn.GRUCell: TaskGRUCell,
+}
 
 
 def _plain(source: nn.Conv2d | nn.ConvTranspose2d) -> bool:
@@ -72,9 +82,9 @@ def _plain(source: nn.Conv2d | nn.ConvTranspose2d) -> bool:
     )
 
 
-def twin_of(source: nn.Module, make: Maker) -> nn.Module:
+def twin_of(source: nn.Module, place: str, make: Maker) -> nn.Module:
     """The module with its layers replaced; what has no weights is shared with the original."""
-    made = make(source)
+    made = make(source, place)
     if made is not None:
         return made
     if any(True for _ in source.parameters(recurse=False)):
@@ -83,7 +93,7 @@ def twin_of(source: nn.Module, make: Maker) -> nn.Module:
         return source
     twin = copy.copy(source)
     twin._modules = {
-        name: None if child is None else twin_of(child, make)
+        name: None if child is None else twin_of(child, f"{place}{name}.", make)
         for name, child in source._modules.items()
     }
     return twin

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from metasearch.errors import ConfigError
 from metasearch.rng import Stream, global_torch_draws_from
 from metasearch.tasks.base import Batch, Shape
 
@@ -18,6 +19,13 @@ Noise = Mapping[str, Tensor]
 """Every random number a loss or a sample needs: name -> [rows, ...], one row per image."""
 Params = dict[str, Tensor]
 """Parameters by full name, ``"<net>.<parameter>"``."""
+
+
+_NORMS = (nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm2d)
+
+
+def _has_weights(layer: nn.Module) -> bool:
+    return any(True for _ in layer.parameters(recurse=False))
 
 
 class GenerativeModel(Protocol):
@@ -108,6 +116,38 @@ class Learner:
         """The player that owns a parameter, by its full name."""
         net = parameter.split(".", 1)[0]
         return next(player for player, nets in self.family.players.items() if net in nets)
+
+    def adapting(self, part: str) -> frozenset[str]:
+        """The parameters that move in an inner loop that adapts only `part`.
+
+        "all"; "head", the last layer of each net; "film", the scales and shifts of normalisation;
+        or the name of one net.
+
+        Raises:
+            ConfigError: the family has no such part.
+        """
+        found: set[str] = set()
+        for net, module in self.nets.items():
+            own = [
+                m
+                for m in module.named_modules()
+                if any(True for _ in m[1].parameters(recurse=False))
+            ]
+            if part == "head":
+                own = own[-1:]
+            elif part == "film":
+                own = [m for m in own if isinstance(m[1], _NORMS)]
+            elif part not in {"all", net}:
+                continue
+            for path, layer in own:
+                place = f"{net}.{path}." if path else f"{net}."
+                found |= {place + name for name, _ in layer.named_parameters(recurse=False)}
+        if not found:
+            raise ConfigError(
+                f"{self.family.name!r} has no part {part!r} to adapt; allowed are all, head, film "
+                f"(with a norm in its nets), and its nets {', '.join(self.nets)}."
+            )
+        return frozenset(found)
 
     def load(self, values: Mapping[str, Tensor]) -> None:
         """Overwrite the meta-parameters; names must match exactly."""

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from metasearch.algorithms import ALGORITHMS
-from metasearch.algorithms.base import MetaAlgorithm
+from metasearch.algorithms.base import Adapter
 from metasearch.engine.base import InnerLoop
-from metasearch.models.base import Learner
 from metasearch.registry import to_data
 from metasearch.scores.interval import paired_difference
 from metasearch.search.files import read_json, to_json, write_atomically
 from metasearch.trial.config import Strategy, TrialConfig
 from metasearch.trial.loop import Bench, champion_at, run_trial
+from metasearch.trial.population import Champion
 
 
 @dataclass(frozen=True)
@@ -28,13 +27,12 @@ class Rival:
     """Something that is scored beside the winner."""
 
     name: str
-    learner: Learner
-    inner: InnerLoop
+    adapter: Adapter
 
 
 def baseline_config(winner: TrialConfig, model: Any, inner: InnerLoop, name: str) -> TrialConfig:
     """The winner's recipe with its meta-algorithm replaced, and nothing left to select."""
-    return dataclasses.replace(
+    return replace(
         winner,
         models=(model,),
         algorithms=(ALGORITHMS[name](inner=inner),),
@@ -42,16 +40,11 @@ def baseline_config(winner: TrialConfig, model: Any, inner: InnerLoop, name: str
     )
 
 
-def train(
-    folder: Path,
-    winner: TrialConfig,
-    champion: tuple[Learner, MetaAlgorithm],
-    name: str,
-    bench: Bench,
-) -> Rival:
+def train(folder: Path, winner: TrialConfig, champion: Champion, name: str, bench: Bench) -> Rival:
     """Meta-train a baseline, or take the one that was trained for this recipe before."""
-    learner, algorithm = champion
-    config = baseline_config(winner, learner.family, algorithm.inner, name)
+    adapter = champion.adapter
+    inner = replace(champion.algorithm.inner, rates="fixed", adapts="all")
+    config = baseline_config(winner, adapter.learner.family, inner, name)
     key = hashlib.sha256(to_json(to_data(config)).encode()).hexdigest()[:12]
     place = folder / "baselines" / f"{name}-{key}"
     if not (place / "manifest.json").exists():
@@ -62,8 +55,7 @@ def train(
         assert last.snapshot is not None
         shutil.rmtree(place, ignore_errors=True)
         last.snapshot.save(place)
-    found, _ = champion_at(config, place, bench)
-    return Rival(name, found, algorithm.inner.at_test())
+    return Rival(name, champion_at(config, place, bench).adapter)
 
 
 def against(mine: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

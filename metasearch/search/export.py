@@ -12,13 +12,11 @@ from typing import Any
 import torch
 
 from metasearch import __version__
-from metasearch.algorithms.base import MetaAlgorithm
+from metasearch.algorithms.base import Adapter
 from metasearch.bundle.base import Part
 from metasearch.bundle.images import border
 from metasearch.bundle.save import Contents, save_bundle
-from metasearch.engine.base import InnerLoop
 from metasearch.errors import NoUsableTrial, RunError
-from metasearch.models.base import Learner
 from metasearch.observe.grid import sample_grid
 from metasearch.scores.features import ConvFeatures
 from metasearch.search.anchors import anchors_of
@@ -30,6 +28,7 @@ from metasearch.tasks.base import Split
 from metasearch.trial.config import TrialConfig, from_data
 from metasearch.trial.judge import Panel, judge, measure
 from metasearch.trial.loop import Bench, bench_for, champion_at
+from metasearch.trial.population import Champion
 
 OPENED = "test_opened.json"  # the record that the test tasks of this run were looked at
 SHOWN: tuple[Split, ...] = ("search", "confirm", "test")
@@ -42,8 +41,7 @@ class Candidate:
 
     record: Record
     config: TrialConfig
-    learner: Learner
-    algorithm: MetaAlgorithm
+    champion: Champion
 
     @staticmethod
     def revive(record: Record, bench: Bench) -> Candidate:
@@ -56,13 +54,12 @@ class Candidate:
         found = whole_checkpoints(record.folder)
         if not found:
             raise RunError(f"{record.folder}: no whole checkpoint is left; choose another trial.")
-        learner, algorithm = champion_at(config, found[0], bench)
-        return Candidate(record, config, learner, algorithm)
+        return Candidate(record, config, champion_at(config, found[0], bench))
 
     @property
-    def inner(self) -> InnerLoop:
-        """How it adapts to an unseen task."""
-        return self.algorithm.inner.at_test()
+    def adapter(self) -> Adapter:
+        """What adapts to an unseen task."""
+        return self.champion.adapter
 
     def panel(self, bench: Bench, split: Split) -> Panel:
         """The tasks of a split as this trial's score judges them."""
@@ -97,9 +94,9 @@ def export(
     _guard_test(run.folder, winner.record.number, again=again)
     tell("training baselines of the same size and budget")
     rivals = [
-        train(run.folder, winner.config, (winner.learner, winner.algorithm), name, bench)
+        train(run.folder, winner.config, winner.champion, name, bench)
         for name in baselines
-        if name != winner.algorithm.name  # a recipe is no rival of itself
+        if name != winner.champion.algorithm.name  # a recipe is no rival of itself
     ]
     tell("opening the test tasks")
     report = _report(run, winner, bench, rivals, confirm)
@@ -151,7 +148,7 @@ def _confirm(
 
 def _measure(candidate: Candidate, bench: Bench, split: Split) -> dict[str, Any]:
     panel = candidate.panel(bench, split)
-    return measure(candidate.learner, candidate.inner, candidate.config.engine, panel)
+    return measure(candidate.adapter, candidate.config.engine, panel)
 
 
 def _report(
@@ -180,14 +177,12 @@ def _report(
     }
     for rival in rivals:
         entry = {
-            split: measure(
-                rival.learner, rival.inner, winner.config.engine, winner.panel(bench, split)
-            )
+            split: measure(rival.adapter, winner.config.engine, winner.panel(bench, split))
             for split in SHOWN
         }
         report["baselines"][rival.name] = entry
         report["against"][rival.name] = {s: against(splits[s], entry[s]) for s in SHOWN}
-    report["baselines"] |= anchors_of(winner.config, bench, winner.learner, SHOWN)
+    report["baselines"] |= anchors_of(winner.config, bench, winner.adapter.learner, SHOWN)
     return report
 
 
@@ -225,12 +220,12 @@ def _save(run: Run, winner: Candidate, bench: Bench, report: dict[str, Any], fol
     opened = read_json(run.folder / OPENED) or {"openings": []}
     report["test_openings"] = len(opened["openings"])
     panel = winner.panel(bench, "test")
-    grid = judge(winner.learner, winner.inner, winner.config.engine, panel).grid
+    grid = judge(winner.adapter, winner.config.engine, panel).grid
     features = run.folder / "features.safetensors"
     if isinstance(bench.features, ConvFeatures):
         bench.features.save(features)
     contents = Contents(
-        parts=[Part(winner.learner, winner.inner)],
+        parts=[Part(winner.adapter)],
         config=winner.config,
         report=report,
         provenance=_provenance(run, winner, bench),

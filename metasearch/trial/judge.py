@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metasearch.algorithms.base import adapt
-from metasearch.engine.base import Engine, InnerLoop
-from metasearch.models.base import Learner, noise_per_task
+from metasearch.algorithms.base import Adapter
+from metasearch.engine.base import Engine
+from metasearch.models.base import noise_per_task
 from metasearch.rng import Stream
 from metasearch.scores.base import Features, Score, Subject
 from metasearch.scores.interval import mean_interval
@@ -72,15 +72,15 @@ class Verdicts:
     grid: SampleGrid
 
 
-def judge(learner: Learner, inner: InnerLoop, engine: Engine, panel: Panel) -> Verdicts:
+def judge(adapter: Adapter, engine: Engine, panel: Panel) -> Verdicts:
     """Adapt to each task of the panel and score it; the learner is left as it was."""
-    after, new, diverged = _scored(learner, inner, engine, panel)
-    before, old, _ = _scored(learner, InnerLoop(steps=0), engine, panel)
+    after, new, diverged = _scored(adapter, engine, panel)
+    before, old, _ = _scored(adapter.still(), engine, panel)
     return Verdicts(after, before, diverged, _grid(panel.episodes, before=old, after=new))
 
 
 def _scored(
-    learner: Learner, inner: InnerLoop, engine: Engine, panel: Panel
+    adapter: Adapter, engine: Engine, panel: Panel
 ) -> tuple[dict[str, np.ndarray], Batch, int]:
     """Every score per task, the samples [tasks * n, ...], and how many tasks diverged."""
     nats: list[dict[str, Tensor]] = []
@@ -88,8 +88,8 @@ def _scored(
     for start in range(0, len(panel.tasks), CHUNK):
         episodes = panel.episodes.select(range(start, min(start + CHUNK, len(panel.tasks))))
         tasks = len(episodes.tasks)
-        noise = noise_per_task(learner.family, _JUDGING.at("noise"), episodes.tasks)
-        adapted = adapt(engine, learner, inner, episodes.support, tasks, noise)
+        noise = noise_per_task(adapter.learner.family, _JUDGING.at("noise"), episodes.tasks)
+        adapted = adapter.adapt(engine, episodes.support, tasks, noise)
         subject = Subject(adapted, episodes, noise, panel.features, panel.samples)
         with torch.no_grad():
             drawn.append(subject.samples)
@@ -118,9 +118,9 @@ def settle(values: np.ndarray, *, worst_is_high: bool) -> np.ndarray:
     return np.where(bad, worst, values)
 
 
-def measure(learner: Learner, inner: InnerLoop, engine: Engine, panel: Panel) -> dict[str, Any]:
+def measure(adapter: Adapter, engine: Engine, panel: Panel) -> dict[str, Any]:
     """The ranking score on a panel, after adaptation and before it, as plain data."""
-    verdicts = judge(learner, inner, engine, panel)
+    verdicts = judge(adapter, engine, panel)
     first = panel.scores[0]
     name, high_is_worse = first.name, first.direction == "minimize"
     after = settle(verdicts.after[name], worst_is_high=high_is_worse)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from metasearch.algorithms.base import MetaAlgorithm, MetaGradient
+from metasearch.algorithms.base import MetaGradient, MetaStep
 from metasearch.errors import ConfigError
-from metasearch.models.base import Learner, shared_noise
+from metasearch.models.base import shared_noise
 from metasearch.rng import Stream
 from metasearch.scores.base import Features
 from metasearch.scores.features import cached_features
@@ -24,7 +24,7 @@ from metasearch.tasks.base import TaskDistribution, TaskId, TaskSource
 from metasearch.trial.checkpoint import Frozen
 from metasearch.trial.config import TrialConfig, from_data
 from metasearch.trial.judge import Panel, Verdicts, judge, settle, to_device
-from metasearch.trial.population import Population
+from metasearch.trial.population import Champion, Population
 from metasearch.trial.report import Cost, Report
 
 PATIENCE = 50  # meta-steps in a row without one finite task, after which a trial has diverged
@@ -152,10 +152,12 @@ class Trial:
             rng=rng.at("episodes"),
         )
         noise = shared_noise(member.learner.family, rng.at("noise"))
-        found = algorithm.meta_gradient(
-            config.engine, member.learner, to_device(episodes, self.device), noise
+        done = self.gradients / config.budget.gradients
+        step = MetaStep(
+            config.engine, member.learner, member.rates[population.algorithm], min(done, 1.0)
         )
-        member.move(found, config.outer, self.gradients / config.budget.gradients)
+        found = algorithm.meta_gradient(step, to_device(episodes, self.device), noise)
+        member.move(found, population.algorithm, config.outer, done)
         self.meta_steps += 1
         self.gradients += found.gradients
         self.barren = 0 if bool(found.finite.any()) else self.barren + 1
@@ -170,8 +172,7 @@ class Trial:
 
     def _report(self, step: int, began: float, *, diverged: bool) -> Report:
         config = self.config
-        learner, algorithm = self.population.champion()
-        verdicts = judge(learner, algorithm.inner.at_test(), config.engine, self.panel)
+        verdicts = judge(self.population.champion().adapter, config.engine, self.panel)
         worst_is_high = config.score.direction == "minimize"
         after = settle(verdicts.after[config.score.name], worst_is_high=worst_is_high)
         if diverged:
@@ -224,10 +225,8 @@ class Trial:
             setattr(self, name, value)
 
 
-def champion_at(
-    config: TrialConfig, checkpoint: Path, bench: Bench
-) -> tuple[Learner, MetaAlgorithm]:
-    """The learner a checkpoint stands for, and the algorithm that adapts it.
+def champion_at(config: TrialConfig, checkpoint: Path, bench: Bench) -> Champion:
+    """The model and algorithm a checkpoint stands for.
 
     Raises:
         RunError: the checkpoint cannot be read.

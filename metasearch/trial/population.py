@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metasearch.algorithms.base import MetaAlgorithm, MetaGradient
-from metasearch.models.base import Learner
+from metasearch.algorithms.base import Adapter, MetaAlgorithm, MetaGradient
+from metasearch.engine.base import first_rates
+from metasearch.models.base import Learner, Params
 from metasearch.rng import Stream
 from metasearch.selectors.base import Choice, State
 from metasearch.tasks.base import Shape
@@ -25,6 +26,7 @@ class Member:
     """One model of the pool, with an outer optimiser of its own."""
 
     learner: Learner
+    rates: list[Params]  # what each algorithm of the trial has learned of its inner loop
     optimizer: torch.optim.Adam
 
     @staticmethod
@@ -34,16 +36,32 @@ class Member:
         learner = Learner.create(config.models[index], shape, rng)
         for net in learner.nets.values():
             net.to(device)
-        return Member(learner, torch.optim.Adam(learner.parameters().values(), lr=config.outer.lr))
+        rates = [
+            {name: r.requires_grad_() for name, r in first_rates(learner, a.inner).items()}
+            for a in config.algorithms
+        ]
+        found = [*learner.parameters().values(), *(r for own in rates for r in own.values())]
+        return Member(learner, rates, torch.optim.Adam(found, lr=config.outer.lr))
 
-    def move(self, found: MetaGradient, outer: Outer, done: float) -> None:
+    def named(self) -> Params:
+        """All that the outer optimiser moves, in its order."""
+        learned = {
+            f"rates-{i}|{name}": r for i, own in enumerate(self.rates) for name, r in own.items()
+        }
+        return self.learner.parameters() | learned
+
+    def move(self, found: MetaGradient, algorithm: int, outer: Outer, done: float) -> None:
         """One outer step along a meta-gradient; `done` is the spent share of the budget."""
         if not bool(found.finite.any()):
             return
-        norm = torch.stack([g.square().sum() for g in found.values.values()]).sum().sqrt()
-        scale = min(1.0, outer.clip / (float(norm) + 1e-12)) if outer.clip else 1.0
+        self.optimizer.zero_grad()  # the rates of other algorithms stay where they are
         for name, p in self.learner.parameters().items():
-            p.grad = found.values[name] * scale
+            p.grad = found.values[name]
+        for name, rate in self.rates[algorithm].items():
+            rate.grad = found.rates[name]
+        if outer.clip:
+            moved = [p for p in self.named().values() if p.grad is not None]
+            torch.nn.utils.clip_grad_norm_(moved, outer.clip)
         for group in self.optimizer.param_groups:
             group["lr"] = outer.lr * decay(outer.schedule, done)
         self.optimizer.step()
@@ -51,15 +69,19 @@ class Member:
     def tensors(self) -> dict[str, Tensor]:
         """The optimiser's moments by parameter name, for a snapshot."""
         moments = self.optimizer.state_dict()["state"]
-        names = list(self.learner.parameters())
+        names = list(self.named())
         return {
             f"{names[i]}|{k}": torch.as_tensor(v) for i, m in moments.items() for k, v in m.items()
         }
 
     def load(self, weights: Mapping[str, Tensor], moments: Mapping[str, Tensor]) -> None:
         """Go back to a snapshot."""
-        self.learner.load(weights)
-        index = {name: i for i, name in enumerate(self.learner.parameters())}
+        mine = self.learner.parameters()
+        self.learner.load({name: weights[name] for name in mine})
+        with torch.no_grad():
+            for name, value in self.named().items():
+                value.copy_(weights[name])
+        index = {name: i for i, name in enumerate(self.named())}
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in moments.items():
             name, moment = key.rsplit("|", 1)
@@ -74,6 +96,14 @@ def decay(schedule: str, done: float) -> float:
     if schedule == "cosine":
         return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done))
     return 1 - 0.9 * done if schedule == "linear" else 1.0
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The model and algorithm a trial stands for."""
+
+    algorithm: MetaAlgorithm
+    adapter: Adapter
 
 
 @dataclass
@@ -117,7 +147,7 @@ class Population:
         self.counts[axis][list(choice.arms)] += 1
         return choice
 
-    def champion(self) -> tuple[Learner, MetaAlgorithm]:
+    def champion(self) -> Champion:
         """What the trial stands for: under random selection a uniformly drawn member and algorithm.
 
         Source: the definition of the random cell: the final model is a uniform draw, so the
@@ -125,14 +155,17 @@ class Population:
         """
         rng = Stream(self.config.seed).at("champion").numpy()
         model = int(rng.integers(len(self.members)))
-        algorithm = int(rng.integers(len(self.config.algorithms)))
-        return self.members[model].learner, self.config.algorithms[algorithm]
+        chosen = int(rng.integers(len(self.config.algorithms)))
+        member, algorithm = self.members[model], self.config.algorithms[chosen]
+        return Champion(
+            algorithm, Adapter(member.learner, algorithm.inner.at_test(), member.rates[chosen])
+        )
 
     def freeze(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
         """Tensors by file and plain state, copied, for a snapshot."""
         tensors: dict[str, dict[str, Tensor]] = {}
         for i, member in enumerate(self.members):
-            weights = member.learner.parameters()
+            weights = member.named()
             tensors[f"model-{i}"] = {k: v.detach().clone() for k, v in weights.items()}
             tensors[f"optimizer-{i}"] = {k: v.detach().clone() for k, v in member.tensors().items()}
         for axis, state in self.states.items():

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metasearch.algorithms import MAML, Joint, Reptile, Scratch
-from metasearch.algorithms.base import adapt, outer_losses
+from metasearch.algorithms.base import MetaStep, outer_losses
 from metasearch.engine import Loop
 from metasearch.engine.base import InnerLoop
 from metasearch.models import VAE
 from metasearch.models.base import Learner, shared_noise
 from metasearch.models.nets import Mlp
 from metasearch.rng import Stream
-from tests.games import matrix, points, quadratic
+from tests.games import adapt, matrix, points, quadratic
 
 D = 4
 LR = 0.1
@@ -34,7 +34,7 @@ def phi_after(theta, c, steps, lr=LR):
 
 def gradient(algorithm, learner, episodes):
     noise = shared_noise(learner.family, Stream(0).at("noise"))
-    return algorithm.meta_gradient(Loop(), learner, episodes, noise).values["point.phi"]
+    return algorithm.meta_gradient(MetaStep(Loop(), learner), episodes, noise).values["point.phi"]
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_maml_agrees_with_finite_differences_on_a_two_layer_net(optimizer, clip)
         adapted = adapt(Loop(), learner, inner, episodes.support, 2, noise)
         return float(outer_losses(adapted, episodes.query, noise)["vae"].mean().detach())
 
-    found = MAML(inner=inner).meta_gradient(Loop(), learner, episodes, noise).values
+    found = MAML(inner=inner).meta_gradient(MetaStep(Loop(), learner), episodes, noise).values
     h = 1e-6
 
     def outer_at(p, value) -> float:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from metasearch.algorithms import ALGORITHMS
-from metasearch.algorithms.base import adapt
+from metasearch.algorithms.base import MetaStep
 from metasearch.engine import ENGINES
 from metasearch.engine.base import InnerLoop
 from metasearch.models import GAN, VAE
@@ -16,7 +16,7 @@ from metasearch.models.base import Learner, noise_per_task, shared_noise
 from metasearch.models.gan import Wasserstein
 from metasearch.models.nets import Mlp
 from metasearch.rng import Stream
-from tests.games import Blobs, points, quadratic
+from tests.games import Blobs, adapt, points, quadratic
 
 NET = Mlp(hidden=12)
 FAMILIES = {
@@ -60,7 +60,7 @@ def test_gradient_names_are_parameter_names_and_the_learner_is_untouched(
 ):
     before, state = digest(learner), torch.get_rng_state()
     batch = episodes()
-    found = algorithm.meta_gradient(engine, learner, batch, noise(learner, batch.tasks))
+    found = algorithm.meta_gradient(MetaStep(engine, learner), batch, noise(learner, batch.tasks))
     assert set(found.values) == set(before)
     for name, p in learner.parameters().items():
         assert torch.equal(p, before[name])
@@ -72,7 +72,9 @@ def test_gradient_names_are_parameter_names_and_the_learner_is_untouched(
 def test_same_noise_same_gradient(algorithm, engine, learner):
     batch = episodes()
     one, two = (
-        algorithm.meta_gradient(engine, learner, batch, noise(learner, batch.tasks)).values
+        algorithm.meta_gradient(
+            MetaStep(engine, learner), batch, noise(learner, batch.tasks)
+        ).values
         for _ in range(2)
     )
     assert all(torch.equal(one[k], two[k]) for k in one)
@@ -80,12 +82,16 @@ def test_same_noise_same_gradient(algorithm, engine, learner):
 
 def test_the_order_of_tasks_and_the_cutting_of_batches_do_not_matter(algorithm, engine, learner):
     batch = episodes(4)
-    whole = algorithm.meta_gradient(engine, learner, batch, noise(learner, batch.tasks)).values
+    whole = algorithm.meta_gradient(
+        MetaStep(engine, learner), batch, noise(learner, batch.tasks)
+    ).values
     parts = []
     for index in ([3, 1], [0, 2]):
         part = batch.select(index)
         parts.append(
-            algorithm.meta_gradient(engine, learner, part, noise(learner, part.tasks)).values
+            algorithm.meta_gradient(
+                MetaStep(engine, learner), part, noise(learner, part.tasks)
+            ).values
         )
     for name, value in whole.items():
         mean = (parts[0][name] + parts[1][name]) / 2
@@ -110,9 +116,9 @@ def test_a_diverged_task_changes_no_number_of_the_others(algorithm, engine, lear
     for images in (batch.support["x"], batch.query["x"]):
         images.reshape(3, -1)[1] = torch.nan
     source = noise(learner, batch.tasks)
-    found = algorithm.meta_gradient(engine, learner, batch, source)
+    found = algorithm.meta_gradient(MetaStep(engine, learner), batch, source)
     rest = batch.select([0, 2])
-    alone = algorithm.meta_gradient(engine, learner, rest, noise(learner, rest.tasks))
+    alone = algorithm.meta_gradient(MetaStep(engine, learner), rest, noise(learner, rest.tasks))
     if not algorithm.trains:
         return
     assert found.finite.tolist() == [True, False, True]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from metasearch.algorithms.base import adapt
 from metasearch.engine import Loop
 from metasearch.engine.base import InnerLoop
 from metasearch.models import MODELS
 from metasearch.models.base import Learner, noise_per_task, repeat_rows, rows
 from metasearch.rng import Stream
-from tests.games import Blobs
+from tests.games import Blobs, adapt
 
 SHAPES = [(1, 16, 16), (1, 28, 28), (3, 32, 32)]
 

@@ -94,9 +94,9 @@ def test_the_score_of_a_report_is_what_judging_its_snapshot_gives(bench, tmp_pat
     cfg = config(**POOL)
     *_, last = run_trial(cfg, bench=bench)
     last.snapshot.save(tmp_path / "snap")
-    learner, algorithm = champion_at(cfg, tmp_path / "snap", bench)
+    champion = champion_at(cfg, tmp_path / "snap", bench)
     panel = Panel.gather(cfg, bench.data, bench.features, "search", "cpu")
-    found = judge(learner, algorithm.inner.at_test(), cfg.engine, panel)
+    found = judge(champion.adapter, cfg.engine, panel)
     assert dict(zip(panel.tasks, found.after["mmd"], strict=True)) == last.per_task
 
 

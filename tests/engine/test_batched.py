@@ -1,0 +1,314 @@
+"""The batched engine against the loop: the same numbers, whatever the model, rule or shape."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from metasearch.algorithms import ALGORITHMS, MAML, MetaSGD, Reptile
+from metasearch.algorithms.base import MetaStep
+from metasearch.engine import Batched, Loop
+from metasearch.engine.base import InnerLoop, first_rates
+from metasearch.engine.batched import BatchedAdapted, formulation
+from metasearch.engine.layers import LowRankLinear, StackedLinear, TaskLayer
+from metasearch.models import GAN, MODELS, VAE
+from metasearch.models.base import Learner, noise_per_task
+from metasearch.models.gan import Wasserstein
+from metasearch.models.nets import Conv, Mlp
+from metasearch.registry import component
+from metasearch.rng import Stream
+from metasearch.tasks.base import Episodes
+from metasearch.trial.config import misfit
+from tests.games import adapt
+
+NETS = {"conv": Conv(width=8, norm="none"), "group": Conv(width=16), "mlp": Mlp(hidden=24, depth=2)}
+RULES = {
+    "sgd": {"optimizer": "sgd", "clip": 0.0},
+    "clipped": {"optimizer": "sgd", "clip": 0.5},
+    "momentum": {"optimizer": "sgd", "momentum": 0.9},
+    "adam": {"optimizer": "adam"},
+    "per_tensor": {"rates": "per_tensor"},
+    "per_step": {"rates": "per_step"},
+    "per_parameter": {"rates": "per_parameter"},
+    "head": {"adapts": "head"},
+    "simultaneous": {"play": "simultaneous"},
+}
+
+# Adam divides by the root of a mean square: where a gradient is nearly zero, rounding is magnified,
+# in its derivative by up to the inverse of its epsilon of 1e-8.
+TOLERANCES = {"adam": 1e-7}
+
+
+def build(family, dtype=torch.float64, shape=(1, 16, 16)) -> Learner:
+    learner = Learner.create(family, shape, Stream(0).at("init"))
+    for net in learner.nets.values():
+        net.to(dtype)
+    return learner
+
+
+def draw(tasks, shot, query, dtype=torch.float64, shape=(1, 16, 16)) -> Episodes:
+    make = Stream(2).at(tasks, shot, query).torch()
+
+    def images(n):
+        x = torch.rand(tasks * n, *shape, generator=make, dtype=torch.float64) * 2 - 1
+        return {"x": x.to(dtype)}
+
+    return Episodes(tuple(f"g/{i}" for i in range(tasks)), images(shot), images(query), images(0))
+
+
+def both(algorithm, learner, episodes):
+    """The meta-gradients of the loop and of the batched engine, rates included."""
+    noise = noise_per_task(learner.family, Stream(1), episodes.tasks)
+    found = []
+    for engine in (Loop(), Batched()):
+        rates = first_rates(learner, algorithm.inner)
+        step = MetaStep(engine, learner, rates, progress=0.5)
+        found.append(algorithm.meta_gradient(step, episodes, noise))
+    return found
+
+
+def assert_same(algorithm, learner, episodes, tolerance):
+    loop, batched = both(algorithm, learner, episodes)
+    assert loop.gradients == batched.gradients
+    for one, two in ((loop.values, batched.values), (loop.rates, batched.rates)):
+        assert set(one) == set(two)
+        size = sum(float(g.square().sum()) for g in one.values()) ** 0.5
+        gap = sum(float((one[k] - two[k]).square().sum()) for k in one) ** 0.5
+        assert gap <= tolerance * size + 1e-14, (gap, size)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("model", list(MODELS))
+@pytest.mark.parametrize("name", list(ALGORITHMS))
+def test_batched_equals_the_loop_in_double_precision(name, model, net, rule):
+    inner = InnerLoop(steps=2, lr=0.01, **RULES[rule])
+    algorithm = ALGORITHMS[name](inner=inner)
+    family = dataclasses.replace(MODELS[model](), net=NETS[net])
+    assert_same(algorithm, build(family), draw(2, 2, 3), TOLERANCES.get(rule, 1e-10))
+
+
+@pytest.mark.parametrize("order", [True, False], ids=["first", "second"])
+@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("model", list(MODELS))
+def test_batched_equals_the_loop_in_single_precision(model, net, order):
+    algorithm = MAML(inner=InnerLoop(steps=3, lr=0.003), first_order=order)
+    family = dataclasses.replace(MODELS[model](), net=NETS[net])
+    assert_same(algorithm, build(family, torch.float32), draw(3, 4, 5, torch.float32), 1e-5)
+
+
+@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("algorithm", [MAML, Reptile, MetaSGD])
+def test_a_gradient_penalty_is_differentiated_through_its_second_use_of_the_weights(algorithm, net):
+    family = GAN(latent=5, net=NETS[net], objective=Wasserstein(), critic_steps=2)
+    settings_ = {} if algorithm is Reptile else {"first_order": True}
+    chosen = algorithm(inner=InnerLoop(steps=2, lr=0.01), **settings_)
+    assert not misfit(chosen, family)
+    assert_same(chosen, build(family), draw(2, 3, 3), 1e-10)
+
+
+@given(
+    tasks=st.integers(1, 4),
+    shot=st.integers(1, 4),
+    query=st.integers(1, 4),
+    steps=st.integers(0, 4),
+    hidden=st.integers(1, 40),
+    side=st.sampled_from([12, 16, 20]),
+    first=st.booleans(),
+)
+@settings(max_examples=25, deadline=None)
+def test_shapes_shots_and_steps_make_no_difference(tasks, shot, query, steps, hidden, side, first):
+    shape = (1, side, side)
+    learner = build(VAE(latent=3, net=Mlp(hidden=hidden)), shape=shape)
+    algorithm = MAML(inner=InnerLoop(steps=steps, lr=0.01), first_order=first)
+    assert_same(algorithm, learner, draw(tasks, shot, query, shape=shape), 1e-10)
+
+
+def test_multi_step_losses_agree_and_differ_from_the_last_steps_alone():
+    learner, episodes = build(VAE(latent=3, net=Mlp(hidden=12))), draw(2, 3, 3)
+    inner = InnerLoop(steps=3, lr=0.05, rates="per_step")
+    many = MAML(inner=inner, multi_step=0.6)
+    assert_same(many, learner, episodes, 1e-10)
+    one = both(MAML(inner=inner), learner, episodes)[0].values
+    other = both(many, learner, episodes)[0].values
+    assert any(not torch.allclose(one[k], other[k]) for k in one)
+
+
+def test_meta_sgds_gradient_of_the_rates_is_the_product_of_gradients():
+    """Method's A8, in logarithms: d L / d log a = -a g(theta; S) (.) grad L(phi; Q) for one step."""
+    learner, episodes = build(VAE(latent=3, net=Mlp(hidden=8))), draw(1, 3, 3)
+    family = learner.family
+    noise = noise_per_task(family, Stream(1), episodes.tasks)
+    algorithm = MetaSGD(inner=InnerLoop(steps=1, lr=0.01, clip=0), first_order=True)
+    found = both(algorithm, learner, episodes)
+    still = Loop().open(learner, 1, InnerLoop(steps=0))
+    loss = family.loss("vae", still.nets, episodes.support, noise(episodes.support, "inner", 0, 0))
+    at_start = still.meta_gradient({"vae": loss}, 1).values
+    moved = adapt(Loop(), learner, InnerLoop(steps=1, lr=0.01, clip=0), episodes.support, 1, noise)
+    query = family.loss("vae", moved.nets, episodes.query, noise(episodes.query, "outer", "vae"))
+    at_end = moved.meta_gradient({"vae": query}, 1).values
+    for name, rate in found[0].rates.items():
+        torch.testing.assert_close(rate, -0.01 * at_start[name] * at_end[name])
+        torch.testing.assert_close(found[1].rates[name], rate)
+
+
+@pytest.mark.parametrize("engine", [Loop(), Batched()], ids=["loop", "batched"])
+@pytest.mark.parametrize("part", ["head", "decoder"])
+def test_what_does_not_adapt_stays_bit_for_bit(engine, part):
+    learner, episodes = build(VAE(latent=3, net=NETS["group"])), draw(2, 3, 3)
+    noise = noise_per_task(learner.family, Stream(1), episodes.tasks)
+    inner = InnerLoop(steps=3, lr=0.05, adapts=part)
+    adapted = adapt(engine, learner, inner, episodes.support, 2, noise)
+    moving = learner.adapting(part)
+    assert moving < set(learner.parameters())
+    for name, value in adapted.state(1).items():
+        assert torch.equal(value, learner.parameters()[name]) == (name not in moving), name
+
+
+def test_a_task_alone_and_among_others_adapts_alike():
+    learner, episodes = build(GAN(latent=4, net=NETS["mlp"])), draw(3, 3, 3)
+    inner = InnerLoop(steps=3, lr=0.05)
+    alone, among = (
+        adapt(
+            Batched(),
+            learner,
+            inner,
+            part.support,
+            len(part.tasks),
+            noise_per_task(learner.family, Stream(1), part.tasks),
+        ).state(len(part.tasks) - 1)
+        for part in (episodes.select([2]), episodes)
+    )
+    assert all(torch.allclose(alone[k], among[k], rtol=1e-10) for k in alone)
+
+
+@pytest.mark.parametrize("tasks", [1, 3])
+@pytest.mark.parametrize("net", NETS)
+def test_adapting_leaves_the_meta_parameters_alone(net, tasks):
+    learner, episodes = build(VAE(latent=3, net=NETS[net])), draw(tasks, 3, 3)
+    before = {k: v.detach().clone() for k, v in learner.parameters().items()}
+    noise = noise_per_task(learner.family, Stream(1), episodes.tasks)
+    for optimizer in ("sgd", "adam"):
+        inner = InnerLoop(steps=2, lr=0.1, optimizer=optimizer)
+        adapt(Batched(), learner, inner, episodes.support, tasks, noise)
+    assert all(torch.equal(v, before[k]) for k, v in learner.parameters().items())
+
+
+def test_wide_layers_are_low_rank_under_sgd_and_stacked_under_adam():
+    learner = build(VAE(latent=8, net=Mlp(hidden=128)))
+    kinds = {}
+    for optimizer in ("sgd", "adam"):
+        inner = InnerLoop(steps=2, optimizer=optimizer)
+        adapted = Batched().open(learner, 2, inner)
+        assert isinstance(adapted, BatchedAdapted)
+        layers = [m for net in adapted.nets.values() for m in net.modules()]
+        kinds[optimizer] = {type(m) for m in layers if isinstance(m, TaskLayer)}
+    assert LowRankLinear in kinds["sgd"]
+    assert kinds["adam"] == {StackedLinear}
+
+
+class Attention(nn.Module):
+    """Attention over the rows of an image, with a weight of its own: unknown to the engine."""
+
+    def __init__(self, width: int, out: int) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.randn(1, width))
+        self.key = nn.Linear(width, width)
+        self.out = nn.Linear(width, out)
+
+    def forward(self, x):
+        rows = x.flatten(1, 2)
+        weights = torch.softmax(self.key(rows) @ self.query.T, 1)
+        return self.out((weights * rows).sum(1))
+
+
+class Reaching(nn.Module):
+    """Uses a layer's weight itself instead of calling the layer."""
+
+    def __init__(self, width: int, out: int) -> None:
+        super().__init__()
+        self.inside = nn.Linear(width * width, out)
+
+    def forward(self, x):
+        return x.flatten(1) @ self.inside.weight.T
+
+
+class Tied(nn.Module):
+    """Two layers with one weight."""
+
+    def __init__(self, width: int, out: int) -> None:
+        super().__init__()
+        self.flat, self.one, self.two = nn.Flatten(), nn.Linear(width**2, width**2), nn.Linear(1, 1)
+        self.two = nn.Linear(width**2, width**2)
+        self.two.weight = self.one.weight
+        self.out = nn.Linear(width**2, out)
+
+    def forward(self, x):
+        return self.out(self.two(self.one(self.flat(x))))
+
+
+@component
+class Odd(VAE):
+    """A VAE with an encoder that somebody wrote."""
+
+    kind: str = "attention"
+
+    def build(self, shape):
+        encoder = {"attention": Attention, "reaching": Reaching, "tied": Tied}[self.kind]
+        return {**VAE.build(self, shape), "encoder": encoder(shape[1], 2 * self.latent)}
+
+
+@pytest.mark.parametrize("kind", ["attention", "reaching", "tied"])
+def test_layers_that_are_not_known_run_on_the_loop_with_one_line_of_notice(kind, caplog):
+    family = Odd(latent=3, net=Mlp(hidden=8), kind=kind)
+    learner, episodes = build(family), draw(2, 3, 3)
+    with caplog.at_level(logging.WARNING, "metasearch"):
+        for _ in range(2):
+            assert formulation(learner) is None
+            assert_same(MAML(inner=InnerLoop(steps=2)), learner, episodes, 0)
+    assert len([r for r in caplog.records if "loop" in r.message]) <= 1
+
+
+class Mixed(nn.Module):
+    """An encoder of every other layer there is a twin of."""
+
+    def __init__(self, side: int, out: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3, padding=1)
+        self.norm = nn.InstanceNorm2d(4, affine=True)
+        self.table = nn.Embedding(5, 4)
+        self.row = nn.Linear(4 * side, 6)
+        self.layer = nn.LayerNorm(6)
+        self.cell = nn.GRUCell(6, 7)
+        self.out = nn.Linear(7, out)
+
+    def forward(self, x):
+        h = self.norm(self.conv(x))
+        level = ((x.mean((1, 2, 3)) + 1) * 2).long().clamp(0, 4)
+        h = h * self.table(level)[:, :, None, None]
+        state = None
+        for row in h.permute(2, 0, 1, 3).flatten(2)[:3]:
+            state = self.cell(self.layer(self.row(row)), state)
+        return self.out(state)
+
+
+@component
+class Assorted(VAE):
+    """A VAE whose encoder has normalisations, an embedding and a recurrent cell."""
+
+    def build(self, shape):
+        return {**VAE.build(self, shape), "encoder": Mixed(shape[1], 2 * self.latent)}
+
+
+@pytest.mark.parametrize("rule", ["sgd", "adam", "per_parameter"])
+def test_norms_embeddings_and_recurrent_cells_have_twins(rule):
+    learner = build(Assorted(latent=3, net=Mlp(hidden=8)))
+    assert formulation(learner) is not None
+    inner = InnerLoop(steps=2, lr=0.01, **RULES[rule])
+    assert_same(MAML(inner=inner), learner, draw(2, 3, 3), 1e-9)
