@@ -17,9 +17,10 @@ from metasearch.tasks.layout import Channels, split_named
 from metasearch.tasks.reading import ImageClass, Reading, names_alike
 
 KNOWN = ("images", "labels", "class_names", "groups", "split")
+PIXELS = "(n, h, w), (n, h, w, c) or (n, c, h, w) as uint8 or as floats in 0..1 or -1..1"
 WANTED = (
-    "wanted are `images` (n, h, w), (n, h, w, c) or (n, c, h, w) as uint8 or as floats in 0..1 or "
-    "-1..1, and `labels` (n,) as integers or text; `class_names`, `groups` and `split` if you like"
+    f"wanted are `images` {PIXELS}, and `labels` (n,) as integers or text; `class_names`, `groups` "
+    "and `split` if you like"
 )
 
 
@@ -35,7 +36,7 @@ def read_archive(path: Path, *, size: int, channels: Channels) -> Reading:
     for name in ("images", "labels"):
         if name not in arrays:
             raise DataError(f"there is no array {name!r} in it; {WANTED}.")
-    images = _images(arrays["images"])
+    images = to_pixels(arrays["images"])
     numbers, names = _labels(arrays["labels"], arrays.get("class_names"), len(images))
     groups = _of_class("groups", arrays.get("groups"), numbers, len(names))
     given = _of_class("split", arrays.get("split"), numbers, len(names))
@@ -108,20 +109,24 @@ def _load(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> np.ndar
         raise DataError(f"array {name!r} cannot be read ({error}).") from None
 
 
-def _images(images: np.ndarray) -> np.ndarray:
-    """To uint8 [n, h, w, c]."""
+def to_pixels(images: np.ndarray) -> np.ndarray:
+    """An array as `PIXELS` describes it, to uint8 [n, h, w, c].
+
+    Raises:
+        DataError: it is another one.
+    """
     if images.ndim == 3:
         images = images[..., None]
     elif images.ndim == 4 and images.shape[3] not in {1, 3} and images.shape[1] in {1, 3}:
         images = images.transpose(0, 2, 3, 1)
     if images.ndim != 4 or images.shape[3] not in {1, 3} or 0 in images.shape:
-        raise DataError(f"`images` has the shape {images.shape}; {WANTED}.")
+        raise DataError(f"`images` has the shape {images.shape}; wanted is {PIXELS}.")
     if images.dtype == np.uint8:
         return images
     if images.dtype == np.bool_:
         return images.astype(np.uint8) * 255
     if images.dtype.kind != "f":
-        raise DataError(f"`images` is of type {images.dtype}; {WANTED}. Cast it.")
+        raise DataError(f"`images` is of type {images.dtype}; wanted is {PIXELS}. Cast it.")
     return _from_floats(images)
 
 

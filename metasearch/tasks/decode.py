@@ -113,14 +113,18 @@ def _decode(data: bytes, seen: Decoded) -> Image.Image:
             raise ValueError(f"{width}x{height} pixels; at most {MAX_SIDE} a side, and 16 million")
         mode = image.mode
         image.load()
-        plain = _plain(ImageOps.exif_transpose(image))
+        upright = plain(ImageOps.exif_transpose(image))
     seen.modes[mode] += 1
     seen.sizes[f"{width}x{height}"] += 1
-    return plain
+    return upright
 
 
-def _plain(image: Image.Image) -> Image.Image:
-    """One explicit conversion for each kind of mode."""
+def plain(image: Image.Image) -> Image.Image:
+    """To mode L or RGB, by one explicit conversion for each kind of mode.
+
+    Raises:
+        ValueError: floats or integers out of the range of pixels.
+    """
     if image.mode in {"L", "RGB"}:
         transparent = "transparency" in image.info
         return _over_white(image.convert("RGBA"), grey=image.mode == "L") if transparent else image
