@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from metasearch.engine.base import Adapted, Engine, InnerLoop, Order, TaskGradients
 from metasearch.engine.loop import Loop
+from metasearch.engine.memory import tasks_at_once
 from metasearch.models.base import Learner, NoiseSource, Params, noise_of_some
 from metasearch.tasks.base import Batch, Episodes
 
@@ -66,6 +67,49 @@ class MetaAlgorithm(Protocol):
 
 
 Once = Callable[[MetaStep, Episodes, NoiseSource], MetaGradient]
+
+
+def meta_batch(
+    once: Once,
+    step: MetaStep,
+    episodes: Episodes,
+    noise: NoiseSource,
+    *,
+    inner: InnerLoop,
+    order: Order,
+) -> MetaGradient:
+    """Run a meta-batch, in parts if it does not fit into the engine's memory."""
+    tasks = len(episodes.tasks)
+    limit = step.engine.memory_mb * 2**20
+    size = tasks_at_once(step.learner, inner, order, episodes.support, tasks, limit)
+    if size >= tasks:
+        return without_diverged(once, step, episodes, noise)
+    parts = []
+    for start in range(0, tasks, size):
+        some = range(start, min(start + size, tasks))
+        part = noise_of_some(noise, tasks, some)
+        parts.append(without_diverged(once, step, episodes.select(some), part))
+    return _joined(parts)
+
+
+def _joined(parts: Sequence[MetaGradient]) -> MetaGradient:
+    """The mean over the finite tasks of all parts."""
+    counts = [int(part.finite.sum()) for part in parts]
+    total = max(sum(counts), 1)
+
+    def mean(of: str, name: str) -> Tensor:
+        weighted = [n / total * getattr(p, of)[name] for n, p in zip(counts, parts, strict=True)]
+        return torch.stack(weighted).sum(0)
+
+    return MetaGradient(
+        values={name: mean("values", name) for name in parts[0].values},
+        finite=torch.cat([part.finite for part in parts]),
+        losses={
+            player: torch.cat([part.losses[player] for part in parts]) for player in parts[0].losses
+        },
+        gradients=sum(part.gradients for part in parts),
+        rates={name: mean("rates", name) for name in parts[0].rates},
+    )
 
 
 def without_diverged(

@@ -8,8 +8,8 @@ from metasearch.algorithms.base import (
     MetaGradient,
     MetaStep,
     all_images,
+    meta_batch,
     outer_losses,
-    without_diverged,
 )
 from metasearch.engine.base import InnerLoop
 from metasearch.models.base import NoiseSource
@@ -35,7 +35,7 @@ class Joint:
 
     def meta_gradient(self, step: MetaStep, episodes: Episodes, noise: NoiseSource) -> MetaGradient:
         """The gradient of each player's mean loss at the meta-parameters themselves."""
-        return without_diverged(self._once, step, episodes, noise)
+        return meta_batch(self._once, step, episodes, noise, inner=self.inner, order=1)
 
     def _once(self, step: MetaStep, episodes: Episodes, noise: NoiseSource) -> MetaGradient:
         adapted = step.engine.open(step.learner, len(episodes.tasks), self.inner)

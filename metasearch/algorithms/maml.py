@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from metasearch.algorithms.base import MetaGradient, MetaStep, bilevel, without_diverged
+from metasearch.algorithms.base import MetaGradient, MetaStep, bilevel, meta_batch
 from metasearch.engine.base import InnerLoop, Order
 from metasearch.models.base import NoiseSource
 from metasearch.registry import component
@@ -42,7 +42,8 @@ class MAML:
 
     def meta_gradient(self, step: MetaStep, episodes: Episodes, noise: NoiseSource) -> MetaGradient:
         """The mean over tasks of d L(phi_K; query) / d theta, or of its value at phi_K."""
-        return without_diverged(self._once, step, episodes, noise)
+        order: Order = 1 if self.first_order else 2
+        return meta_batch(self._once, step, episodes, noise, inner=self.inner, order=order)
 
     def _once(self, step: MetaStep, episodes: Episodes, noise: NoiseSource) -> MetaGradient:
         order: Order = 1 if self.first_order else 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from metasearch.algorithms.base import MetaGradient, MetaStep, bilevel, without_diverged
+from metasearch.algorithms.base import MetaGradient, MetaStep, bilevel, meta_batch
 from metasearch.engine.base import InnerLoop, Order
 from metasearch.models.base import NoiseSource
 from metasearch.registry import component
@@ -37,7 +37,8 @@ class MetaSGD:
 
     def meta_gradient(self, step: MetaStep, episodes: Episodes, noise: NoiseSource) -> MetaGradient:
         """The mean over tasks of d L(phi_K; query) / d (theta, rates)."""
-        return without_diverged(self._once, step, episodes, noise)
+        order: Order = 1 if self.first_order else 2
+        return meta_batch(self._once, step, episodes, noise, inner=self.inner, order=order)
 
     def _once(self, step: MetaStep, episodes: Episodes, noise: NoiseSource) -> MetaGradient:
         order: Order = 1 if self.first_order else 2

@@ -9,7 +9,7 @@ from metasearch.algorithms.base import (
     MetaStep,
     all_images,
     inner_losses,
-    without_diverged,
+    meta_batch,
 )
 from metasearch.engine.base import InnerLoop
 from metasearch.models.base import NoiseSource
@@ -36,7 +36,7 @@ class Reptile:
 
     def meta_gradient(self, step: MetaStep, episodes: Episodes, noise: NoiseSource) -> MetaGradient:
         """Return theta - mean_i phi_i after the inner steps on support and query together."""
-        return without_diverged(self._once, step, episodes, noise)
+        return meta_batch(self._once, step, episodes, noise, inner=self.inner, order=1)
 
     def _once(self, step: MetaStep, episodes: Episodes, noise: NoiseSource) -> MetaGradient:
         adapted = step.engine.open(step.learner, len(episodes.tasks), self.inner)

@@ -101,6 +101,11 @@ class Engine(Protocol):
         """What a search file calls it."""
         ...
 
+    @property
+    def memory_mb(self) -> int:
+        """What the tasks of a meta-step may take together; more of them run in parts."""
+        ...
+
     def open(
         self,
         learner: Learner,

@@ -34,6 +34,7 @@ class Batched:
     """
 
     name: Literal["batched"] = "batched"
+    memory_mb: int = 4096  # for the tasks of a meta-step together; more of them run in parts
 
     def open(
         self,

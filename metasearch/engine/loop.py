@@ -20,6 +20,7 @@ class Loop:
     """Calls each net once per task with that task's weights. Slow, obvious, always right."""
 
     name: Literal["loop"] = "loop"
+    memory_mb: int = 4096  # for the tasks of a meta-step together; more of them run in parts
 
     def open(
         self,

@@ -17,6 +17,7 @@ from metasearch.engine import Batched, Loop
 from metasearch.engine.base import InnerLoop, first_rates
 from metasearch.engine.batched import BatchedAdapted, formulation
 from metasearch.engine.layers import LowRankLinear, StackedLinear, TaskLayer
+from metasearch.engine.memory import tasks_at_once
 from metasearch.models import GAN, MODELS, VAE
 from metasearch.models.base import Learner, noise_per_task
 from metasearch.models.gan import Wasserstein
@@ -312,3 +313,38 @@ def test_norms_embeddings_and_recurrent_cells_have_twins(rule):
     assert formulation(learner) is not None
     inner = InnerLoop(steps=2, lr=0.01, **RULES[rule])
     assert_same(MAML(inner=inner), learner, draw(2, 3, 3), 1e-9)
+
+
+@pytest.mark.parametrize("engine", [Loop, Batched])
+@pytest.mark.parametrize("first_order", [True, False])
+def test_a_meta_batch_in_parts_is_the_same(engine, first_order, monkeypatch):
+    sizes = []
+
+    def small(*args):
+        sizes.append(args[4])
+        return 2
+
+    learner, episodes = build(GAN(latent=4, net=NETS["mlp"])), draw(5, 3, 3)
+    noise = noise_per_task(learner.family, Stream(1), episodes.tasks)
+    algorithm = MAML(inner=InnerLoop(steps=2, lr=0.01), first_order=first_order)
+    whole = algorithm.meta_gradient(MetaStep(engine(), learner), episodes, noise)
+    monkeypatch.setattr("metasearch.algorithms.base.tasks_at_once", small)
+    parts = algorithm.meta_gradient(MetaStep(engine(), learner), episodes, noise)
+    assert sizes == [5]
+    assert parts.gradients == whole.gradients
+    assert parts.finite.shape == whole.finite.shape
+    for name, value in whole.values.items():
+        torch.testing.assert_close(parts.values[name], value, rtol=1e-6, atol=1e-12)
+
+
+def test_less_memory_means_fewer_tasks_at_once_and_never_none():
+    learner, episodes = build(VAE(net=NETS["group"]), torch.float32), draw(16, 5, 5, torch.float32)
+    inner = InnerLoop(steps=5)
+    sizes = [
+        tasks_at_once(learner, inner, order, episodes.support, 16, megabytes * 2**20)
+        for order in (1, 2)
+        for megabytes in (1000, 40, 0)
+    ]
+    assert sizes[0] == sizes[3] == 16
+    assert sizes[2] == sizes[5] == 1
+    assert 1 < sizes[4] < sizes[1] <= 16
