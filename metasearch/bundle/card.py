@@ -71,7 +71,7 @@ images = model.adapt("folder/with/a/few/images").sample(64, seed=0)  # [64, c, h
 {_table(report)}
 
 Trials were ranked on `search` tasks, the best few again on `confirm` tasks, and `test` tasks were
-opened once, for this table. The winner of a search looks better on `search` than it is.
+{_openings(report["test_openings"])}. The winner of a search looks better on `search` than it is.
 
 ## Where it comes from
 
@@ -82,6 +82,10 @@ opened once, for this table. The winner of a search looks better on `search` tha
 `config.yaml` is the whole recipe, `report.json` the scores task by task, `constraints.txt` the
 versions it was made with.
 """
+
+
+def _openings(count: int) -> str:
+    return "opened once, for this table" if count == 1 else f"opened {count} times in this search"
 
 
 def _table(report: Mapping[str, Any]) -> str:

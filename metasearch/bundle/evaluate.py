@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
+from metasearch.bundle.base import FEATURES
 from metasearch.bundle.load import Bundle
-from metasearch.errors import BundleError
+from metasearch.errors import BundleError, ConfigError
 from metasearch.scores.features import ConvFeatures
 from metasearch.space import load
 from metasearch.tasks import parse_source
 from metasearch.tasks.base import Split, TaskSource
+from metasearch.tasks.glyphs import Glyphs
 from metasearch.trial.config import TrialConfig, from_data
 from metasearch.trial.judge import Panel, measure
 
@@ -39,7 +41,7 @@ def evaluate(
         )
     features = None
     if any(s.needs_features for s in (config.score, *config.also)):
-        features = ConvFeatures.load(bundle.folder / "features.safetensors")
+        features = ConvFeatures.load(bundle.folder / FEATURES)
     panel = Panel.gather(config, data, features, split, "cpu")
     found = measure(bundle.parts[0].adapter, config.engine, panel)
     score = config.score
@@ -69,13 +71,20 @@ def other_source(bundle: Bundle, text: str) -> TaskSource:
     """A source as a person types it, read at the bundle's size and with its numbers of images.
 
     Raises:
-        ConfigError: `text` names no source.
+        ConfigError: `text` names no source, or another size.
         DataError: it names one that is not there.
     """
     asked = recipe(bundle).tasks
     source = parse_source(text)
+    channels, side, _ = bundle.shape
+    if isinstance(source, Glyphs) and ":" in text and source.size != side:
+        raise ConfigError(
+            f"--tasks {text}: the bundle draws images of {side}x{side} pixels and is judged on "
+            f"such. Give glyphs:{side}, or a bundle of the other size."
+        )
     same = {
-        "size": bundle.shape[1],
+        "size": side,
+        "channels": channels,
         "shot": asked.shot,
         "query": asked.query,
         "anchor": asked.anchor,

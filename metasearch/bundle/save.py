@@ -27,6 +27,7 @@ from metasearch.bundle.base import (
 )
 from metasearch.bundle.card import model_card
 from metasearch.registry import to_data
+from metasearch.scores.features import ConvFeatures
 from metasearch.space import dump
 from metasearch.trial.config import TrialConfig
 
@@ -40,7 +41,7 @@ class Contents:
     report: Mapping[str, Any]  # scores per split with intervals, baselines, per task
     provenance: Mapping[str, Any]  # versions, fingerprints, seeds, search, trial, when
     border: float  # median of the outermost pixels of real images: -1 where ink is light
-    features: Path | None  # the frozen features that the scores were computed in
+    features: ConvFeatures | None  # what the scores were computed in
     samples: bytes  # a PNG: support | before | after on test tasks
 
 
@@ -68,7 +69,7 @@ def _write(contents: Contents, draft: Path, title: str) -> None:
     weights = save(_tensors(contents.parts), {"format": str(FORMAT)})
     (draft / WEIGHTS).write_bytes(weights)
     if contents.features is not None:
-        shutil.copyfile(contents.features, draft / FEATURES)
+        contents.features.save(draft / FEATURES)
     card = model_card(contents.config, contents.report, contents.provenance, title)
     texts = {
         "README.md": card,

@@ -9,7 +9,6 @@ import typer
 
 from metasearch.cli.output import Json, note, result, result_json, table
 from metasearch.cli.places import command, find_run, short
-from metasearch.errors import RunError
 
 BundleArg = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder `export` wrote.")]
 
@@ -38,8 +37,6 @@ def export(
 
     folder = find_run(run)
     bundle = out or folder.with_name(f"{folder.name}-best")
-    if bundle.exists():
-        raise RunError(f"{short(bundle)} exists already. Choose another place with -o.")
     search = SearchFile.load(folder / "search.yaml").search
     limit_threads(search.cpus_per_trial)
     report = pack(
@@ -145,9 +142,7 @@ def evaluate(
     from metasearch.bundle.evaluate import other_source
     from metasearch.bundle.load import load_bundle
     from metasearch.observe.text import interval
-    from metasearch.search.process import limit_threads
 
-    limit_threads(1)  # as in the search: the order of a sum must not depend on the machine
     loaded = load_bundle(bundle)
     source = None if tasks is None else other_source(loaded, tasks)
     told = judge(loaded, source, split)

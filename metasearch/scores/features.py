@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from metasearch.errors import DataError
@@ -113,7 +113,7 @@ class ConvFeatures:
             "scale": repr(self.scale),
             "fingerprint": self.fingerprint,
         }
-        save_file(self.state(), path, metadata=about)
+        path.write_bytes(save(self.state(), about))  # `save_file` lets nobody else read it
 
     @staticmethod
     def load(path: Path) -> ConvFeatures:
@@ -158,7 +158,7 @@ def learn_features(
     place = Stream(seed).at("features")
     pixels = source.shape[1] * source.shape[2]
     steps = steps or min(600, max(120, 400 * 28 * 28 // pixels))
-    with _one_thread(), global_torch_draws_from(place.at("weights")):
+    with one_thread(), global_torch_draws_from(place.at("weights")):
         trunk = build_trunk("prototypes", source.shape)
         optimizer = torch.optim.Adam(trunk.parameters(), RATE)
         for step in range(steps):
@@ -178,7 +178,7 @@ def random_features(source: TaskDistribution, seed: int = 0) -> ConvFeatures:
         DataError: fewer than two train tasks, or tasks of too few images.
     """
     place = Stream(seed).at("features")
-    with _one_thread(), global_torch_draws_from(place.at("weights")):
+    with one_thread(), global_torch_draws_from(place.at("weights")):
         return _measured("random", build_trunk("random", source.shape), source, place)
 
 
@@ -277,7 +277,7 @@ def _frozen(trunk: nn.Module) -> nn.Module:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Sums depend on how many threads share them; features must not."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
-from torch import Tensor
 
 from metasearch.engine.base import InnerLoop
 from metasearch.models.base import Learner, noise_per_task
@@ -20,7 +17,7 @@ from metasearch.trial.loop import Bench
 
 
 def anchors_of(
-    config: TrialConfig, bench: Bench, learner: Learner, splits: Sequence[Split]
+    config: TrialConfig, bench: Bench, learner: Learner, panels: Mapping[Split, Panel]
 ) -> dict[str, dict[str, Any]]:
     """Name -> split -> what a floor, or other real images of the same tasks, would score.
 
@@ -32,20 +29,21 @@ def anchors_of(
         "Beta-Bernoulli pixels": beta_bernoulli(bench.data, shot=shot, query=query),
         "pixel marginal": pixel_marginal(bench.data, shot=shot),
     }
+    score, in_nats = config.score, config.score.needs_likelihood
     rows: dict[str, dict[str, Any]] = {name: {} for name in (*floors, "real images")}
-    for split in splits:
-        panel = Panel.gather(config, bench.data, bench.features, split, "cpu")
+    for split, panel in panels.items():
         subject = _subject(config, panel, learner)
         for name, floor in floors.items():
-            if config.score.needs_likelihood:
+            if in_nats:
                 values = floor.nll(panel.episodes)
             else:
                 drawn = floor.sample(panel.episodes, panel.samples, Stream(0).at("floor", split))
-                values = config.score(subject.posing(drawn))
-            rows[name][split] = summarise(_array(values), panel.tasks)
-        if not config.score.needs_likelihood:
-            values = anchor_score(config.score, subject)
-            rows["real images"][split] = summarise(_array(values), panel.tasks)
+                values = score(subject.posing(drawn))
+            rows[name][split] = summarise(values.numpy(), panel.tasks)
+        if not in_nats:
+            rows["real images"][split] = summarise(
+                anchor_score(score, subject).numpy(), panel.tasks
+            )
     return {name: found for name, found in rows.items() if found}
 
 
@@ -54,7 +52,3 @@ def _subject(config: TrialConfig, panel: Panel, learner: Learner) -> Subject:
     adapted = config.engine.open(learner, len(tasks), InnerLoop(steps=0))
     noise = noise_per_task(learner.family, Stream(0).at("anchors"), tasks)
     return Subject(adapted, panel.episodes, noise, panel.features, panel.samples)
-
-
-def _array(values: Tensor) -> np.ndarray:
-    return values.detach().double().cpu().numpy()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,49 +14,42 @@ import numpy as np
 
 from metasearch.algorithms import ALGORITHMS
 from metasearch.algorithms.base import Adapter
-from metasearch.engine.base import InnerLoop
 from metasearch.registry import to_data
 from metasearch.scores.interval import paired_difference
-from metasearch.search.files import read_json, to_json, write_atomically
+from metasearch.search.files import to_json
 from metasearch.trial.config import Strategy, TrialConfig
 from metasearch.trial.loop import Bench, champion_at, run_trial
 from metasearch.trial.population import Champion
 
 
-@dataclass(frozen=True)
-class Rival:
-    """Something that is scored beside the winner."""
-
-    name: str
-    adapter: Adapter
-
-
-def baseline_config(winner: TrialConfig, model: Any, inner: InnerLoop, name: str) -> TrialConfig:
+def baseline(winner: TrialConfig, champion: Champion, algorithm: str) -> TrialConfig:
     """The winner's recipe with its meta-algorithm replaced, and nothing left to select."""
+    inner = replace(champion.algorithm.inner, rates="fixed", adapts="all")
     return replace(
         winner,
-        models=(model,),
-        algorithms=(ALGORITHMS[name](inner=inner),),
+        models=(champion.adapter.learner.family,),
+        algorithms=(ALGORITHMS[algorithm](inner=inner),),
         strategy=Strategy(),
     )
 
 
-def train(folder: Path, winner: TrialConfig, champion: Champion, name: str, bench: Bench) -> Rival:
-    """Meta-train a baseline, or take the one that was trained for this recipe before."""
-    adapter = champion.adapter
-    inner = replace(champion.algorithm.inner, rates="fixed", adapts="all")
-    config = baseline_config(winner, adapter.learner.family, inner, name)
-    key = hashlib.sha256(to_json(to_data(config)).encode()).hexdigest()[:12]
-    place = folder / "baselines" / f"{name}-{key}"
+def train(folder: Path, config: TrialConfig, bench: Bench) -> Adapter:
+    """Meta-train a baseline, or take the one that was trained for this recipe on this data before.
+
+    It is trained on the recipe's device, and returned on the CPU.
+
+    Raises:
+        RunError: what was kept of it in `folder` is damaged.
+    """
+    recipe = to_json([to_data(config), bench.data.fingerprint])
+    key = hashlib.sha256(recipe.encode()).hexdigest()[:12]
+    place = folder / "baselines" / f"{config.algorithms[0].name}-{key}"
     if not (place / "manifest.json").exists():
-        last = None
-        for report in run_trial(config, bench=bench):
-            last = report
-        assert last is not None
+        (last,) = deque(run_trial(config, bench=bench), maxlen=1)
         assert last.snapshot is not None
         shutil.rmtree(place, ignore_errors=True)
         last.snapshot.save(place)
-    return Rival(name, champion_at(config, place, bench).adapter)
+    return champion_at(replace(config, device="cpu"), place, bench).adapter
 
 
 def against(mine: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,14 +63,3 @@ def against(mine: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]
         "high": found.high,
         "settled": bool(found.low > 0 or found.high < 0),
     }
-
-
-def remembered(folder: Path, trial: int) -> dict[str, Any] | None:
-    """What `compare` found for this trial before."""
-    return read_json(folder / "baselines" / f"{trial:04d}.json")
-
-
-def remember(folder: Path, trial: int, found: Mapping[str, Any]) -> None:
-    """Keep it for `best` and for the export."""
-    (folder / "baselines").mkdir(exist_ok=True)
-    write_atomically(folder / "baselines" / f"{trial:04d}.json", to_json(found) + "\n")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
+import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +19,23 @@ from metasearch.bundle.base import Part
 from metasearch.bundle.images import border
 from metasearch.bundle.save import Contents, save_bundle
 from metasearch.errors import NoUsableTrial, RunError
-from metasearch.observe.grid import sample_grid
-from metasearch.scores.features import ConvFeatures
+from metasearch.observe.grid import sample_grid, to_png
+from metasearch.registry import to_data
+from metasearch.scores.features import ConvFeatures, one_thread
 from metasearch.search.anchors import anchors_of
-from metasearch.search.baselines import Rival, against, train
+from metasearch.search.baselines import against, baseline, train
 from metasearch.search.files import read_json, to_json, write_atomically
 from metasearch.search.ledger import Record, Run
 from metasearch.search.worker import whole_checkpoints
 from metasearch.tasks.base import Split
+from metasearch.trial.checkpoint import MANIFEST
 from metasearch.trial.config import TrialConfig, from_data
-from metasearch.trial.judge import Panel, judge, measure
+from metasearch.trial.judge import Panel, judge, measure, ranking_score
 from metasearch.trial.loop import Bench, bench_for, champion_at
 from metasearch.trial.population import Champion
 
 OPENED = "test_opened.json"  # the record that the test tasks of this run were looked at
+EVIDENCE = "evidence"  # what was found then, so that nobody needs to look again
 SHOWN: tuple[Split, ...] = ("search", "confirm", "test")
 Tell = Callable[[str], None]
 
@@ -41,7 +46,8 @@ class Candidate:
 
     record: Record
     config: TrialConfig
-    champion: Champion
+    checkpoint: Path
+    champion: Champion  # on the CPU, as `evaluate` judges
 
     @staticmethod
     def revive(record: Record, bench: Bench) -> Candidate:
@@ -54,16 +60,13 @@ class Candidate:
         found = whole_checkpoints(record.folder)
         if not found:
             raise RunError(f"{record.folder}: no whole checkpoint is left; choose another trial.")
-        return Candidate(record, config, champion_at(config, found[0], bench))
+        champion = champion_at(replace(config, device="cpu"), found[0], bench)
+        return Candidate(record, config, found[0], champion)
 
     @property
     def adapter(self) -> Adapter:
         """What adapts to an unseen task."""
         return self.champion.adapter
-
-    def panel(self, bench: Bench, split: Split) -> Panel:
-        """The tasks of a split as this trial's score judges them."""
-        return Panel.gather(self.config, bench.data, bench.features, split, "cpu")
 
 
 def export(
@@ -79,30 +82,37 @@ def export(
     """Write the best trial of a run as a bundle and return its report.
 
     The best `top` by `search` are ranked again on `confirm`; the first of those is judged on
-    `test`, together with the baselines. `trial` skips the ranking.
+    `test`, together with the baselines. `trial` skips the ranking. What was found on `test` is
+    kept: the same trial is exported again without opening it.
 
     Raises:
-        NoUsableTrial: no trial finished.
-        RunError: the trial is unknown or damaged, or `test` was opened for another and not `again`.
-        FileExistsError: `folder` is there already.
+        NoUsableTrial: no trial finished, or all diverge on `confirm`.
+        RunError: the trial is unknown or damaged, `folder` is there already, or `test` was opened
+            for another trial and not `again`.
     """
     if folder.exists():
-        raise FileExistsError(f"{folder} exists already; choose another place or remove it.")
+        raise RunError(f"{folder} exists already. Choose another place, or remove it.")
     records = _candidates(run, trial, top)
     bench = bench_for(from_data(records[0].info.config))
-    winner, confirm, ranking = _confirm(records, bench, tell)
-    _guard_test(run.folder, winner.record.number, again=again)
-    tell("training baselines of the same size and budget")
-    rivals = [
-        train(run.folder, winner.config, winner.champion, name, bench)
-        for name in baselines
-        if name != winner.champion.algorithm.name  # a recipe is no rival of itself
-    ]
-    tell("opening the test tasks")
-    report = _report(run, winner, bench, rivals, confirm)
-    report["ranking"] = ranking
-    _record_test(run.folder, winner, bench, report)
-    _save(run, winner, bench, report, folder)
+    winner, ranking = _ranked([Candidate.revive(record, bench) for record in records], bench, tell)
+    place = run.folder / EVIDENCE / f"{winner.record.info.name}-{_key(winner, bench, baselines)}"
+    if not (place / "report.json").exists():
+        _guard_test(run.folder, winner.record.number, again=again)
+        tell("training baselines of the same size and budget")
+        rivals = {
+            name: train(run.folder, baseline(winner.config, winner.champion, name), bench)
+            for name in baselines
+            if name != winner.champion.algorithm.name  # a recipe is no rival of itself
+        }
+        tell("opening the test tasks")
+        _record_opening(run.folder, winner, bench, again=again)
+        _judge(winner, rivals, bench, place)
+    report = {
+        **(read_json(place / "report.json") or {}),
+        "ranking": ranking,
+        "test_openings": len(_openings(run.folder)),
+    }
+    _pack(run, winner, bench, report, place / "samples.png", folder)
     return report
 
 
@@ -122,68 +132,84 @@ def _candidates(run: Run, trial: int | None, top: int) -> list[Record]:
     return found
 
 
-def _confirm(
-    records: Sequence[Record], bench: Bench, tell: Tell
-) -> tuple[Candidate, dict[str, Any], list[dict[str, Any]]]:
-    """Rank again on tasks that the search never used."""
+def _ranked(
+    candidates: Sequence[Candidate], bench: Bench, tell: Tell
+) -> tuple[Candidate, list[dict[str, Any]]]:
+    """Rank again on tasks that the search never used: the winner, and all of them."""
+    config = candidates[0].config
+    panel = _panel(config, bench, "confirm")
+    sign = 1 if config.score.direction == "minimize" else -1
     found = []
-    for record in records:
-        candidate = Candidate.revive(record, bench)
-        entry = _measure(candidate, bench, "confirm")
-        tell(f"{record.info.name}: {entry['mean']:.4g} on confirm")
-        found.append((candidate, entry))
-    sign = 1 if found[0][0].config.score.direction == "minimize" else -1
-    found.sort(key=lambda pair: sign * pair[1]["mean"])
-    ranking = [
+    for candidate in candidates:
+        score = measure(candidate.adapter, candidate.config.engine, panel)["mean"]
+        tell(f"{candidate.record.info.name}: {score:.4g} on confirm")
+        found.append((candidate, score))
+    found.sort(key=lambda pair: math.inf if math.isnan(pair[1]) else sign * pair[1])
+    winner, score = found[0]
+    if math.isnan(score):
+        raise NoUsableTrial(
+            f"{winner.record.folder.parent}: every trial diverges on the confirm tasks, so there "
+            "is nothing to export. Search with smaller inner rates."
+        )
+    return winner, [
         {
             "trial": c.record.number,
             "name": c.record.info.name,
             "search": c.record.outcome.score if c.record.outcome else None,
-            "confirm": entry["mean"],
+            "confirm": None if math.isnan(score) else score,
         }
-        for c, entry in found
+        for c, score in found
     ]
-    return (*found[0], ranking)
 
 
-def _measure(candidate: Candidate, bench: Bench, split: Split) -> dict[str, Any]:
-    panel = candidate.panel(bench, split)
-    return measure(candidate.adapter, candidate.config.engine, panel)
+def _panel(config: TrialConfig, bench: Bench, split: Split) -> Panel:
+    return Panel.gather(config, bench.data, bench.features, split, "cpu")
 
 
-def _report(
-    run: Run,
-    winner: Candidate,
-    bench: Bench,
-    rivals: Sequence[Rival],
-    confirm: dict[str, Any],
-) -> dict[str, Any]:
-    splits = {
-        "search": _measure(winner, bench, "search"),
-        "confirm": confirm,
-        "test": _measure(winner, bench, "test"),
+def _key(winner: Candidate, bench: Bench, baselines: Sequence[str]) -> str:
+    """Of all that the evidence depends on: weights, recipe, data and code."""
+    features = bench.features.fingerprint if bench.features else ""
+    parts = [
+        (winner.checkpoint / MANIFEST).read_text("utf-8"),
+        to_data(winner.config),
+        [bench.data.fingerprint, features, __version__, torch.__version__, *baselines],
+    ]
+    return hashlib.sha256(to_json(parts).encode()).hexdigest()[:12]
+
+
+def _judge(winner: Candidate, rivals: Mapping[str, Adapter], bench: Bench, place: Path) -> None:
+    """Score the winner and its rivals on every split that is shown, and keep what was found."""
+    config, adapter = winner.config, winner.adapter
+    panels = {split: _panel(config, bench, split) for split in SHOWN}
+    with one_thread():  # as `evaluate` does
+        verdicts = {s: judge(adapter, config.engine, panel) for s, panel in panels.items()}
+    splits = {s: ranking_score(verdicts[s], panel) for s, panel in panels.items()}
+    found = {
+        name: {s: measure(rival, config.engine, panel) for s, panel in panels.items()}
+        for name, rival in rivals.items()
     }
-    report: dict[str, Any] = {
+    score = config.score
+    report = {
         "format": 1,
-        "score": {
-            "name": run.info.score,
-            "unit": run.info.unit,
-            "direction": run.info.direction,
-        },
+        "score": {"name": score.name, "unit": score.unit, "direction": score.direction},
         "trial": winner.record.number,
+        "recipe": {
+            "model": adapter.learner.family.name,
+            "algorithm": winner.champion.algorithm.name,
+        },
         "splits": splits,
-        "baselines": {},
-        "against": {},
+        "baselines": found | anchors_of(config, bench, adapter.learner, panels),
+        "against": {
+            name: {s: against(splits[s], entry[s]) for s in SHOWN} for name, entry in found.items()
+        },
     }
-    for rival in rivals:
-        entry = {
-            split: measure(rival.adapter, winner.config.engine, winner.panel(bench, split))
-            for split in SHOWN
-        }
-        report["baselines"][rival.name] = entry
-        report["against"][rival.name] = {s: against(splits[s], entry[s]) for s in SHOWN}
-    report["baselines"] |= anchors_of(winner.config, bench, winner.adapter.learner, SHOWN)
-    return report
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "samples.png").write_bytes(to_png(sample_grid(verdicts["test"].grid)))
+    write_atomically(place / "report.json", to_json(report) + "\n")  # last: then all is there
+
+
+def _openings(folder: Path) -> list[dict[str, Any]]:
+    return list((read_json(folder / OPENED) or {"openings": []})["openings"])
 
 
 def _guard_test(folder: Path, trial: int, *, again: bool) -> None:
@@ -192,46 +218,37 @@ def _guard_test(folder: Path, trial: int, *, again: bool) -> None:
     Raises:
         RunError: they were opened for another trial.
     """
-    opened = read_json(folder / OPENED)
-    if opened is None or again:
-        return
-    trials = {entry["trial"] for entry in opened["openings"]}
-    if trials != {trial}:
+    trials = [entry["trial"] for entry in _openings(folder)]
+    if trials and trial not in trials and not again:
         raise RunError(
-            f"{folder}: the test tasks were opened for trial {min(trials)}; choosing between "
-            f"trials by them would make the figure worthless. Export --trial {min(trials)}, or "
-            "add --again, which is recorded in the report."
+            f"{folder}: the test tasks were opened for trial {trials[0]}, not for trial {trial}; "
+            "choosing between trials by them would make the figure worthless. Export --trial "
+            f"{trials[0]}, or add --again, which is recorded in the report."
         )
 
 
-def _record_test(folder: Path, winner: Candidate, bench: Bench, report: Mapping[str, Any]) -> None:
-    opened = read_json(folder / OPENED) or {"openings": []}
+def _record_opening(folder: Path, winner: Candidate, bench: Bench, *, again: bool) -> None:
+    """Before anything is looked at: an export that is killed has opened them all the same."""
     entry = {
         "trial": winner.record.number,
-        "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "at": _now(),
         "data": bench.data.fingerprint,
-        "mean": report["splits"]["test"]["mean"],
+        "again": again,
     }
-    opened["openings"].append(entry)
-    write_atomically(folder / OPENED, to_json(opened) + "\n")
+    write_atomically(folder / OPENED, to_json({"openings": [*_openings(folder), entry]}) + "\n")
 
 
-def _save(run: Run, winner: Candidate, bench: Bench, report: dict[str, Any], folder: Path) -> None:
-    opened = read_json(run.folder / OPENED) or {"openings": []}
-    report["test_openings"] = len(opened["openings"])
-    panel = winner.panel(bench, "test")
-    grid = judge(winner.adapter, winner.config.engine, panel).grid
-    features = run.folder / "features.safetensors"
-    if isinstance(bench.features, ConvFeatures):
-        bench.features.save(features)
+def _pack(
+    run: Run, winner: Candidate, bench: Bench, report: dict[str, Any], samples: Path, folder: Path
+) -> None:
     contents = Contents(
         parts=[Part(winner.adapter)],
         config=winner.config,
         report=report,
         provenance=_provenance(run, winner, bench),
-        border=border(panel.episodes.support),
-        features=features if features.exists() else None,
-        samples=sample_grid(grid),
+        border=border(_panel(winner.config, bench, "train").episodes.support),
+        features=bench.features if isinstance(bench.features, ConvFeatures) else None,
+        samples=samples.read_bytes(),
     )
     save_bundle(contents, folder)
 
@@ -249,5 +266,9 @@ def _provenance(run: Run, winner: Candidate, bench: Bench) -> dict[str, Any]:
         "torch": torch.__version__,
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "created": _now(),
     }
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -15,6 +15,7 @@ from metasearch.engine.base import Engine
 from metasearch.models.base import noise_per_task
 from metasearch.rng import Stream
 from metasearch.scores.base import Features, Score, Subject
+from metasearch.scores.features import one_thread
 from metasearch.scores.interval import mean_interval
 from metasearch.tasks.base import Batch, Episodes, Split, TaskDistribution, TaskId
 from metasearch.trial.config import TrialConfig
@@ -119,8 +120,13 @@ def settle(values: np.ndarray, *, worst_is_high: bool) -> np.ndarray:
 
 
 def measure(adapter: Adapter, engine: Engine, panel: Panel) -> dict[str, Any]:
-    """The ranking score on a panel, after adaptation and before it, as plain data."""
-    verdicts = judge(adapter, engine, panel)
+    """Judge, and tell the ranking score; to the last digit the same, whatever else runs."""
+    with one_thread():
+        return ranking_score(judge(adapter, engine, panel), panel)
+
+
+def ranking_score(verdicts: Verdicts, panel: Panel) -> dict[str, Any]:
+    """The score that ranks on a panel, after adaptation and before it, as plain data."""
     first = panel.scores[0]
     name, high_is_worse = first.name, first.direction == "minimize"
     after = settle(verdicts.after[name], worst_is_high=high_is_worse)
