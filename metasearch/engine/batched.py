@@ -93,7 +93,7 @@ class BatchedAdapted:
             player: [layer for layer in layers if layer.moves]
             for player, layers in self._layers.items()
         }
-        self._rules = {player: Rule(inner, order, self._rates) for player in self._layers}
+        self._rules = {player: Rule(inner, self._rates) for player in self._layers}
         self._spent = dict.fromkeys(self._layers, 0)  # gradients in inner steps
 
     @property

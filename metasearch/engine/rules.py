@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from metasearch.engine.base import InnerLoop, Order, rate_at
+from metasearch.engine.base import InnerLoop, rate_at
 from metasearch.models.base import Params
 
 Direction = Callable[[str, Tensor], Tensor]
@@ -21,23 +20,35 @@ class Rule:
     Works on one task's gradients and on stacked ones alike, since all is elementwise.
     """
 
-    def __init__(self, inner: InnerLoop, order: Order, rates: Params) -> None:
+    def __init__(self, inner: InnerLoop, rates: Params) -> None:
         self.steps = 0  # moves so far
         self.learns = bool(rates)
         self._inner = inner
         self._rates = rates
-        self._direction = _direction(inner, in_place=order == 1)
+        self._direction = _direction(inner)
+        self._fused: dict[str, torch.optim.Adam] = {}
 
     def __call__(self, name: str, gradient: Tensor) -> Tensor:
-        """The change of the weight called `name` in this move."""
-        direction = self._direction(name, gradient)
+        """The change of the weight called `name` in this move, differentiable."""
         rate = rate_at(self._rates, self._inner, name, self.steps)
-        return direction * rate if isinstance(rate, Tensor) else rate * direction
+        return rate * self._direction(name, gradient)
+
+    def move(self, name: str, weight: Tensor, gradient: Tensor) -> None:
+        """The same in place, for a leaf: stacked weights are large, and each pass counts."""
+        if self._inner.optimizer == "adam":
+            if name not in self._fused:
+                self._fused[name] = torch.optim.Adam([weight], lr=self._inner.lr, fused=True)
+            weight.grad = gradient.contiguous()  # the fused step reads memory, not strides
+            self._fused[name].step()
+            weight.grad = None
+        else:
+            with torch.no_grad():
+                weight.sub_(self._direction(name, gradient), alpha=self._inner.lr)
 
 
-def _direction(inner: InnerLoop, *, in_place: bool) -> Direction:
+def _direction(inner: InnerLoop) -> Direction:
     if inner.optimizer == "adam":
-        return _adam() if in_place else _differentiable_adam()
+        return _adam()
     return _momentum(inner.momentum) if inner.momentum else lambda _, g: g
 
 
@@ -52,32 +63,14 @@ def _momentum(share: float) -> Direction:
     return direction
 
 
-def _differentiable_adam() -> Direction:
-    """Kingma & Ba 2015, algorithm 1; epsilon under the root, so the derivative at 0 is finite."""
+def _adam() -> Direction:
+    """Kingma & Ba 2015, algorithm 1. Differs: 1e-30 under the root, for its derivative at zero."""
     memory: dict[str, tuple[int, Tensor, Tensor]] = {}
 
     def direction(name: str, g: Tensor) -> Tensor:
         t, m, v = memory.get(name, (0, torch.zeros_like(g), torch.zeros_like(g)))
         t, m, v = t + 1, 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
         memory[name] = (t, m, v)
-        return (m / (1 - 0.9**t)) / (v / (1 - 0.999**t) + 1e-16).sqrt()
-
-    return direction
-
-
-def _adam() -> Direction:
-    """The same in place: stacked moments are large, and each pass over memory counts."""
-    memory: dict[str, list[Any]] = {}
-
-    def direction(name: str, g: Tensor) -> Tensor:
-        if name not in memory:
-            memory[name] = [0, torch.zeros_like(g), torch.zeros_like(g)]
-        held = memory[name]
-        held[0] += 1
-        t, m, v = held
-        m.lerp_(g, 0.1)
-        v.mul_(0.999).addcmul_(g, g, value=0.001)
-        out = v + 1e-16 * (1 - 0.999**t)  # the root's epsilon, before it is scaled
-        return out.rsqrt_().mul_(m).mul_((1 - 0.999**t) ** 0.5 / (1 - 0.9**t))
+        return (m / (1 - 0.9**t)) / ((v / (1 - 0.999**t) + 1e-30).sqrt() + 1e-8)
 
     return direction
