@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import os
 import sys
@@ -10,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 def limit_threads(cpus: int) -> None:
@@ -22,6 +25,19 @@ def limit_threads(cpus: int) -> None:
         os.environ[name] = str(cpus)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(cpus)
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep what is freed, for the life of this process.
+
+    Fast weights of many tasks come and go by megabytes; given back each time, every page of them is
+    faulted in anew: 1.45 times the time of a meta-step of an MLP under Adam. Other C libraries are
+    left as they are.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_MMAP_THRESHOLD, 32 * 2**20)
+        mallopt(_TRIM_THRESHOLD, 2**31 - 1)
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from typing import Any
 from metasearch.errors import RunError
 from metasearch.search.backend import Message, Order
 from metasearch.search.files import read_json, to_json, write_atomically
-from metasearch.search.process import limit_threads
+from metasearch.search.process import keep_freed_memory, limit_threads
 from metasearch.trial.report import Report, SampleGrid
 
 DEFAULT_TRIAL = "metasearch.trial.loop:trial_from_data"
@@ -93,6 +93,7 @@ class TrialRunner:
             torch.cuda.empty_cache()
 
     def _run(self, order: Order) -> Generator[Message, None, None]:
+        keep_freed_memory()
         limit_threads(self._cpus)
         trial = load_trial(self._trial)
         limit_threads(self._cpus)  # torch came with the trial
