@@ -107,7 +107,7 @@ def _adapter(plan: PartPlan, shape: Shape, weights: Mapping[str, Tensor], folder
         if odd or rates.keys() != first_rates(learner, plan.inner).keys():
             raise ValueError(f"they are of another model, see {min(odd, default=RATES)!r}")
         learner.load(own)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:  # torch's, of sizes that nobody can allocate
         raise BundleError(
             f"{folder / WEIGHTS}: the weights do not fit adaptation.json ({error}). "
             "Export the bundle again."

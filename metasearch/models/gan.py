@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from metasearch.models.base import Net, Nets, Noise, rows
 from metasearch.models.nets import NETS, Conv, Mlp, Squeeze
-from metasearch.registry import OneOf, Table, component
+from metasearch.registry import OneOf, Table, at_least, component
 from metasearch.rng import Stream
 from metasearch.tasks.base import Batch, Shape
 
@@ -45,6 +45,10 @@ class Wasserstein:
     name: Literal["wasserstein"] = "wasserstein"
     penalty: float = 10.0
 
+    def __post_init__(self) -> None:
+        """Refuse what punishes nothing."""
+        at_least(self, penalty=0)
+
     def critic(self, net: Net, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
         """f(G(z)) - f(x) plus the penalty at a random point between, for each pair."""
         return net(fake) - net(real) + self.penalty * gradient_penalty(net, real, fake, mix)
@@ -76,6 +80,10 @@ class GAN:
     net: Annotated[Conv | Mlp, OneOf(NETS)] = Conv()
     objective: Annotated[NonSaturating | Wasserstein, OneOf(LOSSES)] = NonSaturating()
     critic_steps: int = 1  # discriminator moves per generator move
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built or played."""
+        at_least(self, latent=1, critic_steps=1)
 
     @property
     def domains(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from metasearch.errors import ConfigError
-from metasearch.registry import Table, component
+from metasearch.registry import Table, at_least, component
 from metasearch.tasks.base import Shape
 
 Norm = Literal["none", "group", "layer"]
@@ -21,6 +21,10 @@ class Conv:
     name: Literal["conv"] = "conv"
     width: int = 16  # channels of the first layer; doubled at each halving
     norm: Norm = "group"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built."""
+        at_least(self, width=1)
 
     def encoder(self, shape: Shape, out: int) -> nn.Module:
         """Images [n, c, h, w] to vectors [n, out].
@@ -77,6 +81,10 @@ class Mlp:
     hidden: int = 256
     depth: int = 1  # hidden layers
     norm: Norm = "none"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built."""
+        at_least(self, hidden=1, depth=0)
 
     def encoder(self, shape: Shape, out: int) -> nn.Module:
         """Images [n, c, h, w] to vectors [n, out]."""

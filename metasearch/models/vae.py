@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from metasearch.models.base import Nets, Noise, rows
 from metasearch.models.nets import NETS, Conv, Mlp
-from metasearch.registry import OneOf, component
+from metasearch.registry import OneOf, at_least, component
 from metasearch.rng import Stream
 from metasearch.tasks.base import Batch, Shape
 
@@ -30,6 +30,10 @@ class VAE:
     latent: int = 32
     net: Annotated[Conv | Mlp, OneOf(NETS)] = Conv()
     beta: float = 1.0  # weight of the KL term in training; likelihoods are always at 1
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built."""
+        at_least(self, latent=1, beta=0)
 
     @property
     def domains(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ A member's fields are the settings a search file may give it; `name` is how a fi
 from metasearch.registry.describe import Setting, describe, settings
 from metasearch.registry.plain import revive, to_data
 from metasearch.registry.schema import Problem, Schema
-from metasearch.registry.table import OneOf, Table, component, nearest
+from metasearch.registry.table import OneOf, Table, at_least, component, nearest
 
 __all__ = [
     "OneOf",
@@ -15,6 +15,7 @@ __all__ = [
     "Schema",
     "Setting",
     "Table",
+    "at_least",
     "component",
     "describe",
     "nearest",

@@ -21,6 +21,17 @@ def component(cls: type[T]) -> type[T]:
     return made
 
 
+def at_least(made: object, **least: float) -> None:
+    """Refuse settings below what they mean something from: for a component's `__post_init__`.
+
+    Raises:
+        ValueError: one is, or is not a number.
+    """
+    for name, bound in least.items():
+        if not getattr(made, name) >= bound:
+            raise ValueError(f"{name} must be at least {bound}, got {getattr(made, name)!r}")
+
+
 def nearest(name: object, known: Collection[str]) -> str:
     """The hint ``" Did you mean 'fig'?"``, or nothing if no known name is near."""
     near = difflib.get_close_matches(str(name), list(known), n=1)

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
+import torch
+
 from metasearch.algorithms import ALGORITHMS
 from metasearch.algorithms.base import MetaAlgorithm
 from metasearch.algorithms.maml import MAML
 from metasearch.engine import ENGINES, Batched
 from metasearch.engine.base import Engine
+from metasearch.errors import ConfigError
 from metasearch.models import MODELS
-from metasearch.models.base import GenerativeModel, LikelihoodModel
+from metasearch.models.base import GenerativeModel, Learner, LikelihoodModel
 from metasearch.models.gan import GAN, Wasserstein
-from metasearch.registry import OneOf, component, revive
+from metasearch.registry import OneOf, at_least, component, revive
 from metasearch.scores import SCORES
 from metasearch.scores.base import Score
 from metasearch.selectors import SELECTORS
@@ -31,6 +34,10 @@ class Budget:
     reports: int = 8  # evaluations on the `search` tasks, evenly spaced; the last is the score
     tasks_per_step: int = 8
 
+    def __post_init__(self) -> None:
+        """Refuse a budget that buys nothing."""
+        at_least(self, gradients=1, reports=1, tasks_per_step=1)
+
 
 @component
 class Outer:
@@ -39,6 +46,10 @@ class Outer:
     lr: float = 1e-3
     clip: float = 10.0  # largest norm of the meta-gradient; 0 clips nothing
     schedule: Literal["constant", "cosine", "linear"] = "cosine"  # over the budget, down to a tenth
+
+    def __post_init__(self) -> None:
+        """Refuse what moves backwards."""
+        at_least(self, lr=0, clip=0)
 
 
 @component
@@ -50,6 +61,10 @@ class Strategy:
     models: Annotated[Selector, OneOf(SELECTORS)] = Random(order="iid")
     segment: int = 20  # meta-steps for which a picked algorithm and model stay
 
+    def __post_init__(self) -> None:
+        """Refuse turns of no length."""
+        at_least(self, segment=1)
+
 
 @component
 class Judging:
@@ -57,6 +72,10 @@ class Judging:
 
     tasks: int = 48  # at most so many tasks of a split, chosen once for all trials
     samples: int = 32  # images generated per task
+
+    def __post_init__(self) -> None:
+        """Refuse a judgement of nothing."""
+        at_least(self, tasks=1, samples=1)
 
 
 @component
@@ -94,6 +113,29 @@ def problems(config: TrialConfig) -> Iterator[tuple[tuple[str | int, ...], str]]
         for j, model in enumerate(config.models):
             if reason := misfit(algorithm, model):
                 yield ("algorithms", i), f"does not go with models[{j}]: {reason}"
+    yield from _unbuildable(config)
+
+
+def _unbuildable(config: TrialConfig) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Nets that the size of the images does not suit, and inner loops that adapt no part of them.
+
+    Nothing is allocated: the nets are built of shapes alone.
+    """
+    side = getattr(config.tasks, "size", None)
+    if side is None:  # only opening the source would tell
+        return
+    for i, model in enumerate(config.models):
+        try:
+            with torch.device("meta"):
+                learner = Learner(model, (1, side, side), dict(model.build((1, side, side))))
+        except ConfigError as error:
+            yield ("models", i), str(error)
+            continue
+        for j, algorithm in enumerate(config.algorithms):
+            try:
+                learner.adapting(algorithm.inner.adapts)
+            except ConfigError as error:
+                yield ("algorithms", j, "inner", "adapts"), str(error)
 
 
 def misfit(algorithm: MetaAlgorithm, model: GenerativeModel) -> str:

@@ -1,0 +1,65 @@
+"""What cannot be run is told before anything runs, with its place."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from metasearch.errors import ConfigError
+from metasearch.registry import Schema
+from metasearch.trial.config import TrialConfig, problems
+from tests.small import config, trial
+
+BARE = {"name": "vae", "net": {"name": "mlp", "hidden": 4}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"models": [{"name": "vae", "latent": 0}]}, r"models\[0\]\.latent: .*at least 1, got 0"),
+        ({"models": [{"name": "vae", "beta": -1}]}, r"models\[0\]\.beta: .*at least 0, got -1"),
+        ({"models": [{"name": "gan", "latent": -2}]}, r"models\[0\]\.latent: .*at least 1"),
+        ({"models": [{"name": "gan", "critic_steps": 0}]}, r"critic_steps must be at least 1"),
+        ({"models": [{"name": "gan", "objective": {"name": "wasserstein", "penalty": -1}}]},
+         r"objective\.penalty: penalty must be at least 0"),
+        ({"models": [{"name": "vae", "net": {"name": "conv", "width": 0}}]}, "net.width: width must"),
+        ({"models": [{"name": "vae", "net": {"name": "mlp", "hidden": 0}}]}, "net.hidden: hidden"),
+        ({"models": [{"name": "vae", "net": {"name": "mlp", "depth": -1}}]}, "net.depth: depth"),
+        ({"budget": {"gradients": 0}}, "budget.gradients: gradients must be at least 1, got 0"),
+        ({"budget": {"reports": 0}}, "budget.reports: reports must be at least 1"),
+        ({"budget": {"tasks_per_step": 0}}, "budget.tasks_per_step: tasks_per_step must"),
+        ({"outer": {"lr": -0.1}}, "outer.lr: lr must be at least 0, got -0.1"),
+        ({"strategy": {"segment": 0}}, "strategy.segment: segment must be at least 1"),
+        ({"judging": {"samples": 0}}, "judging.samples: samples must be at least 1"),
+    ],
+)  # fmt: skip
+def test_a_setting_out_of_range_is_refused(tmp_path, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        Schema(TrialConfig).build(trial(tmp_path / "x.npz", **changes))
+
+
+def told(tmp_path, **changes) -> list[tuple]:
+    tree = trial(tmp_path / "x.npz", **changes)
+    tree["tasks"] |= {"size": changes.pop("size", 30)}
+    return list(problems(Schema(TrialConfig).build(tree)))
+
+
+def test_a_net_that_does_not_suit_the_size_of_the_images_is_told(tmp_path):
+    bad = {"name": "vae", "net": {"name": "conv"}}
+    ((path, message),) = told(tmp_path, models=[BARE, bad])
+    assert path == ("models", 1)
+    assert "30x30 does not come out even. Use a size such as 16, 28" in message
+
+
+def test_an_inner_loop_that_adapts_no_part_of_a_model_is_told(tmp_path):
+    loops = [{"name": "reptile", "inner": {"adapts": part}} for part in ("decoder", "film", "all")]
+    ((path, message),) = told(tmp_path, models=[BARE], algorithms=loops)
+    assert path == ("algorithms", 1, "inner", "adapts")
+    assert "'vae' has no part 'film' to adapt" in message
+
+
+def test_what_can_be_run_has_no_problems_and_asking_draws_nothing(tmp_path):
+    recipe = config(tmp_path / "x.npz")
+    before = torch.get_rng_state()
+    assert list(problems(recipe)) == []
+    assert torch.equal(before, torch.get_rng_state())
