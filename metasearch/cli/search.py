@@ -221,5 +221,5 @@ def _examples(run: Run, config: Any) -> Path:
     if not folder.is_dir():
         data = bench_for(from_data(config)).data
         images = data.images(data.tasks("test")[0])[data.domains[0]]
-        save_images((images[:5] + 1) / 2, folder)
+        save_images((1 - images[:5]) / 2, folder)  # ink is light in a task, and dark on paper
     return folder

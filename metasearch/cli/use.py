@@ -78,6 +78,8 @@ def report_text(report: dict[str, Any]) -> str:
             difference = interval(found["difference"], found["low"], found["high"])
             settled = "settled" if found["settled"] else "not settled"
             lines.append(f"minus {name}, task by task: {difference}, {settled}")
+    if (algorithm := report["recipe"]["algorithm"]) in {"joint", "scratch"}:
+        lines.append(f"the recipe is {algorithm!r}, itself a baseline: no meta-algorithm beat it")
     return "\n".join(lines)
 
 
