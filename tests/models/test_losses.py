@@ -13,6 +13,7 @@ from metasearch.models import GAN, VAE
 from metasearch.models.base import Learner
 from metasearch.models.gan import NonSaturating, Wasserstein, gradient_penalty
 from metasearch.models.nets import Conv, Mlp
+from metasearch.models.vae import pixel_nats
 from metasearch.rng import Stream
 
 X = torch.rand(5, 1, 4, 4, generator=Stream(0).torch(), dtype=torch.float64) * 2 - 1
@@ -151,3 +152,14 @@ def test_one_importance_sample_is_a_sampled_bound_and_more_samples_tighten_it():
 def test_a_size_that_cannot_be_halved_is_refused_with_what_would_do():
     with pytest.raises(ConfigError, match="16, 28, 32 or 64"):
         Conv().encoder((1, 30, 30), 4)
+
+
+def test_the_gradients_of_all_losses_agree_with_finite_differences():
+    logits = torch.randn(5, 1, 4, 4, generator=Stream(4).torch(), dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda x: pixel_nats(x, X), logits.requires_grad_())
+    scores = torch.randn(5, generator=Stream(5).torch(), dtype=torch.float64, requires_grad=True)
+    for loss in (NonSaturating(), Wasserstein()):
+        assert torch.autograd.gradcheck(loss.generator, scores)
+    assert torch.autograd.gradcheck(
+        lambda s: NonSaturating().critic(lambda x: s * x.flatten(1).sum(1), X, Y, MIX), scores
+    )
