@@ -120,8 +120,17 @@ class Score(Protocol):
         """Whether the family must be a `LikelihoodModel`."""
         ...
 
+    @property
+    def least(self) -> int:
+        """How many samples and query images per task it takes; 1 if any number will do."""
+        ...
+
     def __call__(self, subject: Subject) -> Tensor:
-        """[tasks], float64."""
+        """[tasks], float64.
+
+        Raises:
+            DataError: fewer than `least` images on a side.
+        """
         ...
 
 
@@ -138,7 +147,7 @@ def anchor_score(score: Score, subject: Subject) -> Tensor:
     return score(subject.posing(subject.episodes.anchor))
 
 
-def at_least(least: int, subject: Subject, score: str) -> None:
+def check_enough(score: Score, subject: Subject) -> None:
     """Check that every task has enough images on both sides of a comparison.
 
     Raises:
@@ -146,11 +155,11 @@ def at_least(least: int, subject: Subject, score: str) -> None:
     """
     sides = (subject.samples, subject.episodes.query)
     samples, query = (rows(side) // subject.tasks for side in sides)
-    if min(samples, query) < least:
+    if min(samples, query) < score.least:
         raise DataError(
-            f"score {score!r}: got {samples} samples and {query} query images per task; it needs "
-            f"at least {least} of each. Raise `judging.samples`, or `query` or `anchor` of the "
-            "task source."
+            f"score {score.name!r}: got {samples} samples and {query} query images per task; it "
+            f"needs at least {score.least} of each. Raise `judging.samples`, or `query` or "
+            "`anchor` of the task source."
         )
 
 

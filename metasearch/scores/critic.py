@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
 from metasearch.registry import component
-from metasearch.scores.base import Direction, Subject, at_least
+from metasearch.scores.base import Direction, Subject, check_enough
 
 NEWTON_STEPS = 30  # far more than convergence takes
 TRUST = 10.0  # the largest factor of a critic's logits
@@ -73,6 +73,11 @@ class JSD:
         """Samples are enough."""
         return False
 
+    @property
+    def least(self) -> int:
+        """A critic learns from one half of one half, and is judged on the rest."""
+        return 4
+
     def __call__(self, subject: Subject) -> Tensor:
         """[tasks], nats, at most ln 2.
 
@@ -87,7 +92,7 @@ class JSD:
         Raises:
             DataError: fewer than four images on a side.
         """
-        at_least(4, subject, self.name)
+        check_enough(self, subject)
         assert subject.features is not None
         finite = subject.sample_features.isfinite().all(2).all(1).cpu()
         cross_entropy = torch.full((subject.tasks,), torch.nan, dtype=torch.float64)

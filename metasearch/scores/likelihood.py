@@ -55,6 +55,11 @@ class NLL:
         """The family must say how probable an image is."""
         return True
 
+    @property
+    def least(self) -> int:
+        """Each image by itself."""
+        return 1
+
     def __call__(self, subject: Subject) -> Tensor:
         """[tasks] nats per image.
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metasearch.registry import component
-from metasearch.scores.base import Direction, Subject, at_least, finite_or_nan
+from metasearch.scores.base import Direction, Subject, check_enough, finite_or_nan
 
 WIDTHS = (0.5, 1.0, 2.0)  # of the features' scale
 
@@ -50,6 +50,11 @@ class MMD:
         """Samples are enough."""
         return False
 
+    @property
+    def least(self) -> int:
+        """A pair on each side."""
+        return 2
+
     def __call__(self, subject: Subject) -> Tensor:
         """[tasks], 100 MMD^2.
 
@@ -57,7 +62,7 @@ class MMD:
             DataError: fewer than two images on a side.
         """
         assert subject.features is not None, "the judge gives features to those who need them"
-        at_least(2, subject, self.name)
+        check_enough(self, subject)
         scale = subject.features.scale
         return finite_or_nan(
             100 * mmd_squared(subject.sample_features, subject.query_features, scale)

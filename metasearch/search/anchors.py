@@ -22,7 +22,7 @@ def anchors_of(
     """Name -> split -> what a floor, or other real images of the same tasks, would score.
 
     `learner` only says what is generated; none of its images is looked at. Real images have no
-    likelihood, so that row is left out where nats are counted.
+    likelihood, so that row is left out where nats are counted, or too few are there to be compared.
     """
     shot, query = config.tasks.shot, config.tasks.query
     floors = {
@@ -30,6 +30,7 @@ def anchors_of(
         "pixel marginal": pixel_marginal(bench.data, shot=shot),
     }
     score, in_nats = config.score, config.score.needs_likelihood
+    real = not in_nats and config.tasks.anchor >= score.least
     rows: dict[str, dict[str, Any]] = {name: {} for name in (*floors, "real images")}
     for split, panel in panels.items():
         subject = _subject(config, panel, learner)
@@ -40,7 +41,7 @@ def anchors_of(
                 drawn = floor.sample(panel.episodes, panel.samples, Stream(0).at("floor", split))
                 values = score(subject.posing(drawn))
             rows[name][split] = summarise(values.numpy(), panel.tasks)
-        if not in_nats:
+        if real:
             rows["real images"][split] = summarise(
                 anchor_score(score, subject).numpy(), panel.tasks
             )

@@ -96,19 +96,17 @@ class TrialConfig:
     device: str = "auto"
 
 
-def problems(config: TrialConfig) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """What cannot be run although each part is sound: (path in the config, what and what to do)."""
+Problem = tuple[tuple[str | int, ...], str]  # path in the config; what and what to do
+
+
+def problems(config: TrialConfig) -> Iterator[Problem]:
+    """What cannot be run although each part is sound."""
     for room in ("models", "algorithms"):
         if not getattr(config, room):
             yield (room,), f"is empty; a trial needs at least one of the {room}."
-    for score in dict.fromkeys(s.name for s in (config.score, *config.also) if s.needs_likelihood):
-        for i, model in enumerate(config.models):
-            if not isinstance(model, LikelihoodModel):
-                yield (
-                    ("models", i),
-                    f"{model.name!r} cannot say how probable an image is, which the score "
-                    f"{score!r} needs. Use another model, or another score.",
-                )
+    if fault := _no_device(config.device):
+        yield ("device",), fault
+    yield from _unscorable(config)
     for i, algorithm in enumerate(config.algorithms):
         for j, model in enumerate(config.models):
             if reason := misfit(algorithm, model):
@@ -116,7 +114,27 @@ def problems(config: TrialConfig) -> Iterator[tuple[tuple[str | int, ...], str]]
     yield from _unbuildable(config)
 
 
-def _unbuildable(config: TrialConfig) -> Iterator[tuple[tuple[str | int, ...], str]]:
+def _unscorable(config: TrialConfig) -> Iterator[Problem]:
+    """Scores that ask for what a model cannot say, or for more images than there will be."""
+    scores = {score.name: score for score in (config.score, *config.also)}
+    for name, score in scores.items():
+        for i, model in enumerate(config.models):
+            if score.needs_likelihood and not isinstance(model, LikelihoodModel):
+                yield (
+                    ("models", i),
+                    f"{model.name!r} cannot say how probable an image is, which the score "
+                    f"{name!r} needs. Use another model, or another score.",
+                )
+        sides = {
+            ("judging", "samples"): config.judging.samples,
+            ("tasks", "query"): config.tasks.query,
+        }
+        for path, there in sides.items():
+            if there < score.least:
+                yield path, f"the score {name!r} needs at least {score.least}, got {there}."
+
+
+def _unbuildable(config: TrialConfig) -> Iterator[Problem]:
     """Nets that the size of the images does not suit, and inner loops that adapt no part of them.
 
     Nothing is allocated: the nets are built of shapes alone.
@@ -136,6 +154,15 @@ def _unbuildable(config: TrialConfig) -> Iterator[tuple[tuple[str | int, ...], s
                 learner.adapting(algorithm.inner.adapts)
             except ConfigError as error:
                 yield ("algorithms", j, "inner", "adapts"), str(error)
+
+
+def _no_device(device: str) -> str:
+    """Why this names no device anywhere; whether a machine has it, only that machine knows."""
+    try:
+        torch.device("cpu" if device == "auto" else device)
+    except RuntimeError:
+        return f"no device is called {device!r}; allowed are auto, cpu, cuda, cuda:1 and so on."
+    return ""
 
 
 def misfit(algorithm: MetaAlgorithm, model: GenerativeModel) -> str:

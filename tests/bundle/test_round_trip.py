@@ -80,7 +80,7 @@ def test_adapting_that_diverges_is_told_and_not_drawn_as_grey(contents, tmp_path
     part = contents.parts[0]
     wild = replace(part.adapter, inner=InnerLoop(steps=4, lr=1e30, clip=0))
     folder = save_bundle(replace(contents, parts=[replace(part, adapter=wild)]), tmp_path / "b")
-    with pytest.raises(DataError, match="adapting to these images diverged.*fewer `steps`"):
+    with pytest.raises(DataError, match=r"adapting to these images diverged.*fewer `steps`"):
         load_bundle(folder).adapt(images).sample(2)
     assert load_bundle(folder).adapt(images, steps=0).sample(2).isfinite().all()
 

@@ -28,6 +28,7 @@ def test_it_says_what_it_is(score):
     assert score.direction in {"minimize", "maximize"}
     assert score.unit
     assert isinstance(score.needs_features, bool) and isinstance(score.needs_likelihood, bool)
+    assert score.least >= 1
     assert revive(SCORES, to_data(score), "score") == score
 
 

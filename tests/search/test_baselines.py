@@ -17,7 +17,7 @@ from metasearch.trial.config import Strategy, TrialConfig
 from metasearch.trial.judge import Panel
 from metasearch.trial.loop import Bench, Trial, bench_for, run_trial
 from metasearch.trial.population import Champion
-from tests.small import REPTILE, blobs_file, config
+from tests.small import REPTILE, blobs_file, config, trial
 
 POOL = {
     "models": [{"name": "gan", "latent": 3, "net": {"name": "mlp", "hidden": 8}},
@@ -166,3 +166,13 @@ def test_anchors_stand_at_both_ends_of_the_scale(file, score, monkeypatch):
     assert means["Beta-Bernoulli pixels"] < means["pixel marginal"]
     if "real images" in means:
         assert means["real images"] < means["Beta-Bernoulli pixels"]
+
+
+def test_too_few_anchor_images_leave_out_the_row_and_not_the_export(file, monkeypatch):
+    monkeypatch.setattr("metasearch.trial.loop.cached_features", random_features)
+    tasks = {**trial(file)["tasks"], "anchor": 1}
+    recipe = config(file, score={"name": "mmd"}, tasks=tasks)
+    bench = bench_for(recipe)
+    panels = {"search": Panel.gather(recipe, bench.data, bench.features, "search", "cpu")}
+    found = anchors_of(recipe, bench, champion_of(recipe, bench).adapter.learner, panels)
+    assert set(found) == {"Beta-Bernoulli pixels", "pixel marginal"}

@@ -63,3 +63,19 @@ def test_what_can_be_run_has_no_problems_and_asking_draws_nothing(tmp_path):
     before = torch.get_rng_state()
     assert list(problems(recipe)) == []
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_score_that_needs_more_images_than_there_will_be_is_told(tmp_path):
+    few = {"tasks": 4, "samples": 3}
+    found = told(tmp_path, score={"name": "jsd"}, judging=few, models=[BARE])
+    assert found == [(("judging", "samples"), "the score 'jsd' needs at least 4, got 3.")]
+    assert told(tmp_path, score={"name": "mmd"}, judging=few, models=[BARE]) == []
+    found = told(tmp_path, also=[{"name": "jsd"}], judging=few, models=[BARE])
+    assert [path for path, _ in found] == [("judging", "samples")]
+
+
+def test_a_device_that_exists_nowhere_is_told_and_one_that_may_is_left_to_the_worker(tmp_path):
+    ((path, message),) = told(tmp_path, device="gpu", models=[BARE])
+    assert path == ("device",)
+    assert message == "no device is called 'gpu'; allowed are auto, cpu, cuda, cuda:1 and so on."
+    assert told(tmp_path, device="cuda:1", models=[BARE]) == []
