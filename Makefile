@@ -3,12 +3,14 @@ PYTHON      ?= python3
 VENV        ?= .venv
 # Where to get another build of torch from, as https://download.pytorch.org/whl/cu130; see README.
 TORCH_INDEX ?=
+# Where `make bench-engine` installs the packages it measures beside ours.
+BENCH_VENV  ?= .venv-bench
 
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow check format setup clean
+.PHONY: help quickstart test test-slow check format setup clean bench-engine
 
 help: ## Show this text
 	@echo "make quickstart   is the first thing to type; the rest:"
@@ -38,8 +40,12 @@ format: $(STAMP) ## Format, and repair what the linter can
 setup: $(STAMP) ## Install the hooks that check a commit
 	$(BIN)/pre-commit install
 
+bench-engine: ## Time the engine beside its peers (ARGS=--quick: 3 minutes), in .venv-bench
+	@$(MAKE) --no-print-directory VENV=$(BENCH_VENV) $(BENCH_VENV)/.stamp-bench
+	@$(BENCH_VENV)/bin/python -m benchmarks.engine $(ARGS)
+
 clean: ## Remove .venv and what tools leave behind; runs stay
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(BENCH_VENV) build dist *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(STAMP): pyproject.toml constraints.txt
@@ -59,3 +65,10 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  -c constraints.txt -e '.[search,test]'
 	@touch $(STAMP)
+
+$(VENV)/.stamp-bench: $(STAMP) benchmarks/build_learn2learn.sh
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -c constraints.txt -e '.[bench]'
+	@benchmarks/build_learn2learn.sh $(BIN)/python || \
+	  echo "learn2learn could not be built; the tables go without it" >&2
+	@touch $@

@@ -1,0 +1,1 @@
+"""What is measured here: how fast, beside whom, and how far from the machine's limit."""
