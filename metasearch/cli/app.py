@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -15,7 +16,7 @@ from metasearch import __version__
 from metasearch.cli import data, look, search, use
 from metasearch.cli.output import note
 from metasearch.cli.places import home, short
-from metasearch.errors import EnvironmentFault, MetasearchError
+from metasearch.errors import ConfigError, EnvironmentFault, MetasearchError
 
 VERBS = {
     "Search": (search.quickstart, search.search, search.resume),
@@ -25,6 +26,14 @@ VERBS = {
 }
 # What an extra brings, and a bare installation for loading bundles does without.
 _SEARCH_EXTRA = {"matplotlib", "optuna", "ray", "scipy", "tensorboard"}
+
+
+# What a whole installation brings, by the name it is imported under.
+_CORE = {"PIL": "pillow", "numpy": "numpy", "pydantic": "pydantic", "safetensors": "safetensors",
+         "torch": "torch", "yaml": "pyyaml"}  # fmt: skip
+# What a place may be that somebody typed, and what a machine may lack.
+_TYPED = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}
+_OF_THE_MACHINE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 
 
 def _version(asked: bool) -> None:
@@ -67,15 +76,9 @@ def run(arguments: Sequence[str]) -> int:
         return end.code if isinstance(end.code, int) else 0
     except MetasearchError as error:
         return _tell(error)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _SEARCH_EXTRA:
-            return _crash(error)
-        text = (
-            f"{error.name} is not installed. Searching needs it: pip install 'metasearch[search]'"
-        )
-        return _tell(EnvironmentFault(text))
     except Exception as error:
-        return _crash(error)
+        known = _told(error)
+        return _tell(known) if known else _crash(error)
     return 0
 
 
@@ -86,6 +89,24 @@ def _tell(error: MetasearchError) -> int:
     # Lists of faults begin with file:line:column, which editors look for at the start of a line.
     note(text if "\n" in text else f"error: {text}")
     return error.exit_code
+
+
+def _told(error: Exception) -> MetasearchError | None:
+    """What is no fault of ours although we did not raise it, in our words."""
+    if isinstance(error, ModuleNotFoundError):
+        package = (error.name or "").partition(".")[0]
+        if package in _SEARCH_EXTRA:
+            text = f"{package} is not installed. Searching needs it: "
+            return EnvironmentFault(f"{text}pip install 'metasearch[search]'")
+        if package in _CORE:
+            text = f"{package} is not installed. The command needs it: "
+            return EnvironmentFault(f"{text}pip install {_CORE[package]}")
+    if isinstance(error, OSError) and error.errno in _TYPED:
+        return ConfigError(f"{error.filename}: {error.strerror}. Give another place.")
+    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+        text = f"{error.filename}: {error.strerror}. "
+        return EnvironmentFault(f"{text}Make room or access there, or give another place.")
+    return None
 
 
 def _crash(error: Exception) -> int:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,7 +51,9 @@ class Record:
 
     def reports(self) -> list[Report]:
         """Every report so far, by step, without pictures and snapshots."""
-        return [revive_report(line) for line in read_lines(self.folder / "reports.jsonl")]
+        path = self.folder / "reports.jsonl"
+        with _as_written(path):
+            return [revive_report(line) for line in read_lines(path)]
 
 
 @dataclass(frozen=True)
@@ -89,13 +92,15 @@ def open_run(folder: Path) -> Run:
             "`metasearch list` shows the runs there are."
         )
     if manifest.get("format") != FORMAT:
+        writer = manifest.get("versions", {}).get("metasearch", "of another version")
         raise RunError(
             f"{folder}: written in format {manifest.get('format')!r}; this version reads {FORMAT}. "
-            f"Use metasearch {manifest.get('versions', {}).get('metasearch', 'of another version')}"
+            f"Use metasearch {writer}."
         )
     holder = read_holder(folder / "ledger")
     records = read_records(folder)
-    info = _revive_info(manifest["search"], folder)
+    with _as_written(folder / "manifest.json"):
+        info = _revive_info(manifest["search"], folder)
     over = all(r.outcome for r in records) and _spent(info, len(records), holder.clock_s)
     state: Literal["running", "finished", "stopped"] = "finished" if over else "stopped"
     return Run(
@@ -139,21 +144,38 @@ def _read_record(folder: Path, number: int, name: str, names: set[str]) -> Recor
             f"{folder}/ledger: {_asked(number)} is missing, but {name} is there. "
             "Restore the ledger from a copy."
         )
-    asked = read_json(folder / "ledger" / name) or {}
-    done = read_json(folder / "ledger" / _done(number)) if _done(number) in names else None
-    info = TrialInfo(number, asked["name"], asked["params"], asked["config"])
-    place = folder / "trials" / info.name
-    if done is None:
-        return Record(info, place, asked["asked_at"])
-    return Record(
-        info,
-        place,
-        asked["asked_at"],
-        outcome=Outcome(**done["outcome"]),
-        done_at=done["done_at"],
-        curve=tuple((step, number_or_nan(score)) for step, score in done["curve"]),
-        notes=done["notes"],
-    )
+    path = folder / "ledger" / name
+    asked = read_json(path) or {}
+    with _as_written(path):
+        info = TrialInfo(number, asked["name"], asked["params"], asked["config"])
+        record = Record(info, folder / "trials" / info.name, asked["asked_at"])
+    path = path.with_name(_done(number))
+    if path.name not in names:
+        return record
+    done = read_json(path) or {}
+    with _as_written(path):
+        return replace(
+            record,
+            outcome=Outcome(**done["outcome"]),
+            done_at=done["done_at"],
+            curve=tuple((step, number_or_nan(score)) for step, score in done["curve"]),
+            notes=done["notes"],
+        )
+
+
+@contextmanager
+def _as_written(path: Path) -> Iterator[None]:
+    """Tell of a file that is JSON, but not ours.
+
+    Raises:
+        RunError: something that should be in it is not.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as fault:
+        raise RunError(
+            f"{path}: damaged ({type(fault).__name__}: {fault}). Restore the file from a copy."
+        ) from fault
 
 
 class Ledger:

@@ -198,12 +198,13 @@ def _open(ledger: Ledger, plan: Plan, data: Mapping[str, Any]) -> list[Record]:
     folder = ledger.folder
     manifest = read_json(folder / "manifest.json")
     past = read_records(folder)
+    if manifest is None and past:
+        raise RunError(f"{folder}: manifest.json is missing. Restore it from a copy.")
     if manifest is not None:
         open_run(folder)  # of another format, it says so
-        _check_same(folder, space.load(folder / "search.yaml").tree, plan.tree())
-        _check_data(folder, manifest["data"], data)
-    elif past:
-        raise RunError(f"{folder}: manifest.json is missing. Restore it from a copy.")
+        if past:  # until something was asked, everything may change
+            _check_same(folder, space.load(folder / "search.yaml").tree, plan.tree())
+            _check_data(folder, manifest["data"], data)
     write_atomically(folder / "search.yaml", space.dump(plan.tree()))
     now = {"at": time.time(), "fence": ledger.lease.fence, "versions": _versions()}
     first = manifest or {"sittings": [], "created_at": now["at"]}

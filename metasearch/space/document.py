@@ -128,7 +128,9 @@ def load(path: str | pathlib.Path) -> Document:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not a text in UTF-8 (byte {error.start}).") from error
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise ConfigError(
+            f"{path}: cannot be read ({error.strerror}). Give the path of a YAML file."
+        ) from error
     if len(data) > MAX_BYTES:
         raise ConfigError(f"{path}: larger than {MAX_BYTES:,} bytes; is this a search file?")
     document = parse(text, str(path))

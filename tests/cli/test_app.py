@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -133,6 +134,40 @@ def raising(monkeypatch, error: BaseException) -> None:
         raise error
 
     monkeypatch.setattr("metasearch.cli.machine.examine", fail)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "a.png/x"), 2,
+         "error: a.png/x: Not a directory. Give another place.\n"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "here"), 2,
+         "error: here: Is a directory. Give another place.\n"),
+        (PermissionError(errno.EACCES, "Permission denied", "/root/x"), 4,
+         "error: /root/x: Permission denied. Make room or access there, or give another place.\n"),
+        (OSError(errno.ENOSPC, "No space left on device", "x"), 4, "error: x: No space left"),
+        (ModuleNotFoundError("no", name="optuna.samplers"), 4,
+         "error: optuna is not installed. Searching needs it: pip install 'metasearch[search]'\n"),
+        (ModuleNotFoundError("no", name="yaml"), 4,
+         "error: yaml is not installed. The command needs it: pip install pyyaml\n"),
+    ],
+)  # fmt: skip
+def test_a_place_or_a_package_that_is_not_there_is_told_as_that(
+    cli, monkeypatch, place, error, code, said
+):
+    raising(monkeypatch, error)
+    found = cli("doctor")
+    assert (found.code, found.out) == (code, "")
+    assert found.err.startswith(said)
+    assert not (place / "runs").exists(), "no traceback was kept, for there is no fault"
+
+
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError(errno.ENOENT, "No such file", "x"), ModuleNotFoundError(name="x")]
+)
+def test_what_is_missing_for_no_reason_is_a_fault_of_ours(cli, monkeypatch, error):
+    raising(monkeypatch, error)
+    assert cli("doctor").code == 1
 
 
 def test_a_list_of_faults_begins_with_their_places(cli, monkeypatch):

@@ -141,6 +141,25 @@ def test_other_folders_and_other_formats_are_refused(tmp_path):
         open_run(tmp_path / "r")
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("manifest.json", '{"format": 1}', "KeyError: 'search'"),
+        ("manifest.json", '{"format": 1, "search": {"draws": 1}}', "TypeError"),
+        ("ledger/0000.asked.json", '{"name": "0000-x"}', "KeyError: 'params'"),
+        ("ledger/0000.done.json", "{}", "KeyError: 'outcome'"),
+        ("ledger/0000.done.json", '{"outcome": {"mood": "good"}}', "TypeError: .*'mood'"),
+        ("trials/0000-x/reports.jsonl", "torn\n", "JSONDecodeError"),
+        ("trials/0000-x/reports.jsonl", "{}\n", "KeyError"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path, name, text, why):
+    a_run(tmp_path / "r", [done(0.5)]).close()
+    (tmp_path / "r" / name).write_text(text)
+    with pytest.raises(RunError, match=rf"r/{name}: damaged \({why}.*Restore the file from a copy"):
+        open_run(tmp_path / "r").trials[0].reports()
+
+
 def test_nothing_is_written_once_the_lease_is_lost(tmp_path):
     ledger = a_run(tmp_path / "r", [None])
     lease = tmp_path / "r/ledger/lease.json"

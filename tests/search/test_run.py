@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from metasearch import space
-from metasearch.errors import RunError
+from metasearch.errors import EnvironmentFault, RunError
 from metasearch.search.advisors import TPE, NoPruner, RandomSearch
 from metasearch.search.conductor import trial_name
 from metasearch.search.config import SearchFile
@@ -108,6 +108,23 @@ def test_another_space_or_other_rules_are_refused_and_shown(tmp_path, change, sh
         search(plan(**{"trials": 1, **change}), tmp_path / "r")
     assert shows in str(refusal.value) and "another --name" in str(refusal.value)
     assert open_run(tmp_path / "r").state == "finished", "and the folder is as it was"
+
+
+def test_until_something_was_asked_everything_may_change(tmp_path):
+    class Unfit:
+        def __enter__(self):
+            raise EnvironmentFault("no trial fits")
+
+        def __exit__(self, *_):
+            """Never entered."""
+
+    with pytest.raises(EnvironmentFault):
+        run_search(plan(trials=1), tmp_path / "r", backend=Unfit(), data={"images": 10})
+    change = {"y": {"uniform": [0.0, 2.0]}}
+    done = search(plan(change, trials=1), tmp_path / "r", data={"images": 11})
+    assert done.run.state == "finished"
+    assert done.run.manifest["data"] == {"images": 11}
+    assert "y" in done.run.trials[0].info.params
 
 
 def test_other_data_are_refused(tmp_path):
