@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cases = [c for c in CASES if re.search(asked.only, c.name)]
     if asked.quick:
         cases = [c for c in cases if c.name in QUICK]
+        asked.repeats, asked.memory = asked.repeats or 3, False
     if not cases:
         names = ", ".join(c.name for c in CASES)
         sys.exit(f"--only {asked.only!r} matches no case. There are: {names}")
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         or (asked.impl and one.name in asked.impl.split(","))
         or (not asked.impl and (not one.slow or asked.slow))
     ]
-    results = _all(cases, chosen, asked.repeats, memory=asked.memory)
+    results = _all(cases, chosen, asked.repeats or 5, memory=asked.memory)
     if asked.json:
         data = {"machine": where, "results": [as_data(r) for r in results]}
         asked.json.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
@@ -104,11 +105,11 @@ def _profile(case: Case) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__)
     add = parser.add_argument
-    add("--quick", action="store_true", help="a representative dozen of the cases")
+    add("--quick", action="store_true", help="a dozen of the cases, 3 rounds, no memory")
     add("--only", default="", metavar="REGEX", help="cases whose name matches")
     add("--impl", default="", metavar="NAMES", help="implementations, with commas between")
     add("--slow", action="store_true", help="also vmap in chunks, and compiled (minutes a case)")
-    add("--repeats", type=int, default=5, help="rounds of timing (5)")
+    add("--repeats", type=int, help="rounds of timing (5)")
     add("--no-memory", dest="memory", action="store_false", help="do not measure memory")
     add("--plain-malloc", action="store_true", help="leave malloc as it is; trials do not")
     add("--json", type=Path, metavar="FILE", help="write all numbers there")

@@ -64,7 +64,7 @@ def compare(
         for one in implementations
         if (step := _admitted(one, check, outcomes[one.name])) is not None
     }
-    calls = {name: max(1, round(LEAST_S / max(cpu_seconds(s), 1e-4))) for name, s in ready.items()}
+    calls = {name: _calls(step, outcomes[name].first) for name, step in ready.items()}
     for _ in range(repeats):
         for name, step in ready.items():
             outcomes[name].seconds.append(cpu_seconds(step, calls[name]))
@@ -135,6 +135,13 @@ def distance(work: Work, found: Params, truth: Mapping[str, torch.Tensor]) -> fl
         ratio = math.sqrt(off / norm) if norm > 0 else math.inf
         worst = max(worst, ratio if math.isfinite(ratio) else math.inf)
     return worst
+
+
+def _calls(step: Step, first: float) -> int:
+    """How often to call a step in one sample; the first call set things up, so it may mislead."""
+    if first > 4 * LEAST_S:
+        return 1
+    return max(1, round(LEAST_S / max(cpu_seconds(step), 1e-4)))
 
 
 def cpu_seconds(step: Callable[[], object], calls: int = 1) -> float:
