@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -47,32 +47,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if asked.only or case.name in THROUGHPUT:
                 print(throughput(case, seconds=asked.seconds))
         return 0
-    chosen = [
-        one
-        for one in IMPLEMENTATIONS
-        if one.name in NEEDED
-        or (asked.impl and one.name in asked.impl.split(","))
-        or (not asked.impl and (not one.slow or asked.slow))
-    ]
-    results = _all(cases, chosen, asked.repeats or 5, memory=asked.memory)
-    if asked.json:
-        data = {"machine": where, "results": [as_data(r) for r in results]}
-        asked.json.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
+    chosen = _chosen(asked.impl, slow=asked.slow)
+    results: list[Result] = []
+    for result in _each(cases, chosen, asked.repeats or 5, memory=asked.memory):
+        results.append(result)
+        if asked.json:  # after each case: a long run may be interrupted
+            data = {"machine": where, "results": [as_data(r) for r in results]}
+            asked.json.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
     mine = {one.name for one in chosen if one.kind == "ours"}
     return int(any(r.outcomes[name].failed for r in results for name in mine))
 
 
-def _all(
+def _chosen(names: str, *, slow: bool) -> list[Implementation]:
+    """What tables are made of, and what was asked for."""
+    return [
+        one
+        for one in IMPLEMENTATIONS
+        if one.name in NEEDED
+        or (names and one.name in names.split(","))
+        or (not names and (slow or not one.slow))
+    ]
+
+
+def _each(
     cases: Sequence[Case], chosen: Sequence[Implementation], repeats: int, *, memory: bool
-) -> list[Result]:
-    tables, results = Tables(chosen), []
+) -> Iterator[Result]:
+    tables, results = Tables(chosen), list[Result]()
     meter = MemoryMeter() if memory else None
     print(tables.header(), flush=True)
     for case in cases:
         results.append(_one(case, chosen, repeats, meter))
         print(tables.row(results[-1]), flush=True)
+        yield results[-1]
     print("", *tables.limits(results), "", *tables.remarks(results), sep="\n")
-    return results
 
 
 def _one(
