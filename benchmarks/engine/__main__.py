@@ -47,11 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if asked.only or case.name in THROUGHPUT:
                 print(throughput(case, seconds=asked.seconds))
         return 0
+    return _tabulate(cases, asked, where)
+
+
+def _tabulate(cases: Sequence[Case], asked: argparse.Namespace, where: object) -> int:
+    """Compare on each case; what was measured is kept after each, as a long run may be stopped."""
     chosen = _chosen(asked.impl, slow=asked.slow)
     results: list[Result] = []
     for result in _each(cases, chosen, asked.repeats or 5, memory=asked.memory):
         results.append(result)
-        if asked.json:  # after each case: a long run may be interrupted
+        if asked.json:
             data = {"machine": where, "results": [as_data(r) for r in results]}
             asked.json.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
     mine = {one.name for one in chosen if one.kind == "ours"}
