@@ -77,6 +77,7 @@ class Wanted:
     seed: int = 0
     ratios: Ratios = RATIOS
     leaks: Leaks = "drop"
+    hardness: Mapping[str, float] = field(default_factory=dict)  # of groups; see `split_groups`
 
 
 def check_settings(size: int, shot: int, query: int, anchor: int, ratios: Ratios = RATIOS) -> None:
@@ -191,6 +192,7 @@ def _split(reading: Reading, wanted: Wanted) -> list[Split]:
         ratios=wanted.ratios,
         given=[c.given for c in reading.classes],
         unit="group" if grouped else "class",
+        hardness=wanted.hardness,
     )
 
 

@@ -10,6 +10,7 @@ from metasearch.registry import revive, to_data
 from metasearch.rng import Stream
 from metasearch.tasks import SOURCES, Omniglot
 from metasearch.tasks.base import SPLITS
+from metasearch.tasks.omniglot import HARDNESS
 from tests.tasks.drawings import drawings, write_tree, zip_tree
 
 FEW = {"shot": 2, "query": 2, "anchor": 1, "size": 24}
@@ -131,6 +132,22 @@ def test_the_thirty_background_alphabets_give_twenty_two_three_two_three():
     e = source.episodes(source.tasks("search")[:2], shot=5, query=10, anchor=5, rng=Stream(0))
     assert e.query["x"].shape == (20, 1, 28, 28)
     assert e.query["x"].mean() < -0.5
+
+
+@real
+def test_hardness_is_what_the_drawings_of_a_character_differ_by():
+    with np.load(REAL / "omniglot_background_28.npz") as file:
+        images, labels, owner = file["images"] / 255, file["labels"], file["groups"]
+    spread = np.array([images[labels == c].var(0).sum() for c in range(len(owner))])
+    measured = {a: spread[owner == a].mean() for a in sorted(set(owner.tolist()))}
+    assert pytest.approx(measured, abs=0.051) == dict(HARDNESS)
+
+
+@real
+def test_every_split_of_the_background_alphabets_is_about_as_hard():
+    source = Omniglot(path=str(REAL / "omniglot_background_28.npz")).open()
+    owners = [[HARDNESS[t.split("/")[0]] for t in source.tasks(s)] for s in SPLITS]
+    assert np.ptp([np.mean(o) for o in owners]) < 2
 
 
 @real

@@ -110,3 +110,29 @@ def test_shares_must_be_five_positive_numbers(ratios):
     check_ratios(RATIOS)
     with pytest.raises(ConfigError, match="five positive numbers"):
         check_ratios(ratios)
+
+
+def means(splits, hardness):
+    return [np.mean([h for s, h in zip(splits, hardness, strict=True) if s == of]) for of in SPLITS]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_where_hardness_is_known_no_split_is_harder_than_the_others(seed):
+    values = np.random.default_rng(seed).normal(40, 9, 30).tolist()
+    hardness = dict(zip(THIRTY, values, strict=True))
+    fair = split_groups(THIRTY, seed=seed, hardness=hardness)
+    assert counts(fair) == [20, 2, 3, 2, 3]
+    assert np.ptp(means(fair, values)) < 4
+    assert np.ptp(means(fair, values)) < np.ptp(means(split_groups(THIRTY, seed=seed), values))
+
+
+def test_hardness_counts_each_class_of_a_group():
+    groups = ["big"] * 50 + [f"small{i}" for i in range(9)]
+    hardness = {g: (10.0 if g == "big" else 0.0) for g in groups}
+    assert split_groups(groups, seed=0, hardness=hardness)[0] == "train"
+
+
+def test_equal_hardness_and_unknown_groups_change_nothing():
+    plain = split_groups(THIRTY, seed=0)
+    assert split_groups(THIRTY, seed=0, hardness=dict.fromkeys(THIRTY, 3.0)) == plain
+    assert split_groups(THIRTY, seed=0, hardness={"somewhere else": 3.0}) == plain
