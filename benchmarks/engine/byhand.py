@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from benchmarks.engine.work import Step, Task, Work, add, zeros
+from metasearch.models.adversarial import Wasserstein
 from metasearch.models.base import Net, Nets, Noise, Params
-from metasearch.models.gan import Wasserstein
 
 Weights = dict[str, Params]
 """Net -> its parameters."""

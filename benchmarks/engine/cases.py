@@ -8,7 +8,8 @@ from benchmarks.engine import byhand, ours, packaged
 from benchmarks.engine.cyclegan import CycleGAN
 from benchmarks.engine.harness import Implementation
 from benchmarks.engine.work import Case
-from metasearch.models.gan import GAN, Wasserstein
+from metasearch.models.adversarial import Wasserstein
+from metasearch.models.gan import GAN
 from metasearch.models.nets import Conv, Mlp
 from metasearch.models.vae import VAE
 

@@ -37,7 +37,7 @@ class GroupedConv(TaskLayer):
         bias = self.fast.get("bias")
         return self.conv(
             x,
-            self.fast["weight"].flatten(0, 1),
+            self.weight().flatten(0, 1),
             None if bias is None else bias.flatten(),
             stride=self.stride,
             padding=self.padding,
@@ -58,7 +58,7 @@ class ColumnConv(TaskLayer):
         h, w = ((side + 2 * pad - kernel) // stride + 1 for side in x.shape[2:])
         columns = unfold(x.permute(0, 2, 3, 1), self.geometry)
         flat = columns.reshape(self.tasks, -1, columns.shape[-1])
-        weight = self.fast["weight"].permute(0, 3, 4, 2, 1).flatten(1, 3)  # [T, k k in, out]
+        weight = self.weight().permute(0, 3, 4, 2, 1).flatten(1, 3)  # [T, k k in, out]
         bias = self.fast.get("bias")
         y = (
             torch.bmm(flat, weight)

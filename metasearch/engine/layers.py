@@ -45,6 +45,10 @@ class TaskLayer(nn.Module):
         # A copy even for one task: a view would let inner steps move the meta-parameters.
         return wide.clone(memory_format=torch.contiguous_format).requires_grad_()
 
+    def weight(self) -> Tensor:
+        """The weight as it is used, [T, ...]."""
+        return self.fast["weight"]
+
     def probes(self) -> list[Tensor]:
         """What an inner step differentiates the loss in."""
         return list(self.fast.values())
@@ -134,9 +138,9 @@ class StackedLinear(TaskLayer):
         columns = x.reshape(self.tasks, -1, x.shape[-1]).transpose(1, 2)
         bias = self.fast.get("bias")
         if bias is None:
-            y = torch.bmm(self.fast["weight"], columns)
+            y = torch.bmm(self.weight(), columns)
         else:
-            y = torch.baddbmm(bias.unsqueeze(2), self.fast["weight"], columns)
+            y = torch.baddbmm(bias.unsqueeze(2), self.weight(), columns)
         return y.transpose(1, 2).reshape(*x.shape[:-1], -1)
 
 

@@ -1,4 +1,4 @@
-"""Normalisation, embeddings and recurrent cells with weights of their own for each task."""
+"""Norms, rectifiers, embeddings and recurrent cells with weights of their own for each task."""
 
 from __future__ import annotations
 
@@ -52,6 +52,16 @@ def affine(layer: TaskLayer, y: Tensor, shape: tuple[int, ...]) -> Tensor:
     if "bias" in layer.fast:
         out = out + layer.fast["bias"].reshape(shape)
     return out.reshape(y.shape)
+
+
+class TaskPReLU(TaskLayer):
+    """A rectifier whose slope below zero is learned, by each task for itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T * n, c, ...] to the same shape; one slope, or one per channel."""
+        slope = self.fast["weight"].reshape(self.tasks, 1, -1, *[1] * (x.dim() - 2))
+        y = self.by_task(x)
+        return torch.where(y > 0, y, slope * y).reshape(x.shape)
 
 
 class TaskEmbedding(TaskLayer):

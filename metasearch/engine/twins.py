@@ -15,7 +15,14 @@ from metasearch.engine.otherlayers import (
     TaskGroupNorm,
     TaskGRUCell,
     TaskLayerNorm,
+    TaskPReLU,
 )
+from metasearch.engine.spectral import (
+    SpectralColumnConv,
+    SpectralGroupedConv,
+    SpectralStackedLinear,
+)
+from metasearch.models.spectral import SpectralConv2d, SpectralLinear
 
 WIDE = 8  # channels from which on a grouped convolution beats columns and a batched product
 ROWS_PER_STEP = 10  # images a step is expected to have; only the choice of formulation hangs on it
@@ -43,9 +50,7 @@ class Maker:
         if type(source) is nn.Linear:
             return self._linear(source)
         if isinstance(source, nn.Conv2d | nn.ConvTranspose2d) and _plain(source):
-            if min(source.in_channels, source.out_channels) >= WIDE:
-                return GroupedConv
-            return ColumnConv if isinstance(source, nn.Conv2d) else ColumnConvTranspose
+            return _convolution(source)
         if type(source) is nn.InstanceNorm2d and not source.track_running_stats:
             return TaskGroupNorm
         if type(source) is nn.Embedding and source.max_norm is None and not source.sparse:
@@ -65,13 +70,24 @@ _SIMPLE: dict[type[nn.Module], type[TaskLayer]] = {
     nn.GroupNorm: TaskGroupNorm,
     nn.LayerNorm: TaskLayerNorm,
     nn.GRUCell: TaskGRUCell,
+    nn.PReLU: TaskPReLU,
+    SpectralLinear: SpectralStackedLinear,
 }
+
+
+def _convolution(source: nn.Conv2d | nn.ConvTranspose2d) -> type[TaskLayer]:
+    wide = min(source.in_channels, source.out_channels) >= WIDE
+    if isinstance(source, SpectralConv2d):
+        return SpectralGroupedConv if wide else SpectralColumnConv
+    if isinstance(source, nn.Conv2d):
+        return GroupedConv if wide else ColumnConv
+    return GroupedConv if wide else ColumnConvTranspose
 
 
 def _plain(source: nn.Conv2d | nn.ConvTranspose2d) -> bool:
     square = all(len(set(x)) == 1 for x in (source.kernel_size, source.stride))
     return (
-        type(source) in {nn.Conv2d, nn.ConvTranspose2d}
+        type(source) in {nn.Conv2d, nn.ConvTranspose2d, SpectralConv2d}
         and square
         and not isinstance(source.padding, str)
         and len(set(source.padding)) == 1

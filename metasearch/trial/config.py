@@ -15,7 +15,7 @@ from metasearch.engine.base import Engine
 from metasearch.errors import ConfigError
 from metasearch.models import MODELS
 from metasearch.models.base import GenerativeModel, Learner, LikelihoodModel
-from metasearch.models.gan import GAN, Wasserstein
+from metasearch.models.gan import GAN
 from metasearch.registry import OneOf, at_least, component, revive
 from metasearch.scores import SCORES
 from metasearch.scores.base import Score
@@ -168,7 +168,7 @@ def _no_device(device: str) -> str:
 def misfit(algorithm: MetaAlgorithm, model: GenerativeModel) -> str:
     """Why an algorithm cannot meta-train a family; empty if it can."""
     second = isinstance(algorithm, MAML) and not algorithm.first_order
-    if second and isinstance(model, GAN) and isinstance(model.objective, Wasserstein):
+    if second and isinstance(model, GAN) and model.objective.penalises_slope:
         return (
             "the gradient penalty is a derivative already, and 'maml' with second order would need "
             "its third. Set first_order: true, or use another objective."

@@ -12,8 +12,8 @@ from metasearch.algorithms.base import MetaStep
 from metasearch.engine import ENGINES
 from metasearch.engine.base import InnerLoop
 from metasearch.models import GAN, VAE
+from metasearch.models.adversarial import Wasserstein
 from metasearch.models.base import Learner, noise_per_task, shared_noise
-from metasearch.models.gan import Wasserstein
 from metasearch.models.nets import Mlp
 from metasearch.rng import Stream
 from tests.games import Blobs, adapt, points, quadratic

@@ -15,7 +15,8 @@ from benchmarks.engine.cyclegan import CycleGAN
 from benchmarks.engine.harness import Implementation, compare, distance
 from benchmarks.engine.report import Result, Tables
 from benchmarks.engine.work import Case, Work
-from metasearch.models.gan import GAN, Wasserstein
+from metasearch.models.adversarial import Wasserstein
+from metasearch.models.gan import GAN
 from metasearch.models.nets import Conv, Mlp
 from metasearch.models.vae import VAE
 

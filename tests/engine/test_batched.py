@@ -19,8 +19,14 @@ from metasearch.engine.batched import BatchedAdapted, formulation
 from metasearch.engine.layers import LowRankLinear, StackedLinear, TaskLayer
 from metasearch.engine.memory import tasks_at_once
 from metasearch.models import GAN, MODELS, VAE
+from metasearch.models.adversarial import (
+    Hinge,
+    LeastSquares,
+    NonSaturating,
+    SeedLiteral,
+    Wasserstein,
+)
 from metasearch.models.base import Learner, noise_per_task
-from metasearch.models.gan import Wasserstein
 from metasearch.models.nets import Conv, Mlp
 from metasearch.registry import component
 from metasearch.rng import Stream
@@ -111,6 +117,38 @@ def test_a_gradient_penalty_is_differentiated_through_its_second_use_of_the_weig
     settings_ = {} if algorithm is Reptile else {"first_order": True}
     chosen = algorithm(inner=InnerLoop(steps=2, lr=0.01), **settings_)
     assert not misfit(chosen, family)
+    assert_same(chosen, build(family), draw(2, 3, 3), 1e-10)
+
+
+STRUCTURES = {
+    "attentive": Conv(width=8, smallest=4, attention=True, upsample="nearest", norm="instance"),
+    "deep": Conv(width=4, depth=1, norm="layer", activation="prelu"),
+    "bent": Mlp(hidden=24, depth=2, norm="layer", activation="leaky_relu"),
+}
+
+
+@pytest.mark.parametrize("rule", ["sgd", "adam", "per_parameter", "head"])
+@pytest.mark.parametrize("net", STRUCTURES)
+def test_every_structure_of_the_nets_has_twins(net, rule):
+    family = GAN(latent=3, net=STRUCTURES[net], objective=Hinge(), spectral=True)
+    learner = build(family)
+    for name, p in learner.parameters().items():  # attention starts at zero, where all agree
+        if ".out." in name:
+            p.data = 0.1 * torch.ones_like(p)
+    assert formulation(learner) is not None
+    chosen = MAML(inner=InnerLoop(steps=2, lr=0.01, **RULES[rule]), first_order=True)
+    assert_same(chosen, learner, draw(2, 2, 3), TOLERANCES.get(rule, 1e-10))
+
+
+@pytest.mark.parametrize("objective", [
+    Hinge(), LeastSquares(), Hinge(r1=1e-3), NonSaturating(r1=1e-4), SeedLiteral(),
+    Wasserstein(gp_axis="channel_figr", penalty=1e-3),
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("algorithm", [MAML, Reptile])
+def test_every_objective_agrees_however_little_its_penalty_weighs(algorithm, objective):
+    family = GAN(latent=3, net=Mlp(hidden=24, depth=2), objective=objective)
+    settings_ = {} if algorithm is Reptile else {"first_order": True}
+    chosen = algorithm(inner=InnerLoop(steps=2, lr=0.01), **settings_)
     assert_same(chosen, build(family), draw(2, 3, 3), 1e-10)
 
 
