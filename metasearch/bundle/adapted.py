@@ -15,7 +15,7 @@ from metasearch.bundle.base import Part
 from metasearch.engine import Batched
 from metasearch.engine.base import Adapted
 from metasearch.errors import DataError
-from metasearch.models.base import noise_per_task, repeat_rows
+from metasearch.models.base import cycled, noise_per_task
 from metasearch.rng import Stream
 from metasearch.tasks.base import Batch
 
@@ -71,9 +71,10 @@ class Adaptation:
             count = int(mine.sum())
             if count:
                 family = adapted.learner.family
-                noise = family.draw(repeat_rows(self.support, count), Stream(seed).at("sample", i))
+                given = cycled(self.support, 1, count)
+                noise = family.draw(given, Stream(seed).at("sample", i))
                 with torch.no_grad():
-                    out[mine] = family.generate(adapted.nets, self.support, noise)["x"]
+                    out[mine] = family.generate(adapted.nets, given, noise)["x"]
         if not out.isfinite().all():
             raise DataError(
                 "adapting to these images diverged: what is drawn is not finite. Adapt with fewer "

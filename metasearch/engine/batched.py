@@ -17,7 +17,7 @@ from metasearch.engine.pieces import Averaged, Piece, average
 from metasearch.engine.rules import Rule
 from metasearch.engine.shared import Shared
 from metasearch.engine.twins import Maker, UnknownLayer, twin_of
-from metasearch.models.base import Learner, Nets, Params, noise_per_task
+from metasearch.models.base import Learner, Nets, Params, example, noise_per_task
 from metasearch.registry import component
 from metasearch.rng import Stream
 from metasearch.tasks.base import Batch
@@ -267,9 +267,9 @@ def _shared_weights(learner: Learner) -> str:
 def _difference(learner: Learner, device: str, *, low_rank: bool) -> str:
     """Why the twins cannot stand for the nets; empty if one inner step of each moves alike."""
     family, inner = learner.family, InnerLoop(steps=1, lr=0.1, clip=1.0)
-    make = Stream(0).at("probe", "images").torch()
-    images = torch.rand(4, *learner.shape, generator=make).to(device, torch.float64) * 2 - 1
-    batch: Batch = dict.fromkeys(family.domains, images)
+    place = Stream(0).at("probe", "images")
+    drawn = example(family.domains, learner.shape, 4, place, dtype=torch.float64)
+    batch: Batch = {domain: x.to(device) for domain, x in drawn.items()}
     noise = noise_per_task(family, Stream(0).at("probe"), ["a", "b"])(batch)
     try:
         twin: Adapted = BatchedAdapted(learner, 2, inner, 1, {}, low_rank=low_rank)

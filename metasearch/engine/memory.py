@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from metasearch.engine.base import InnerLoop, Order
-from metasearch.models.base import Learner, rows
+from metasearch.models.base import Learner, example, rows
 from metasearch.rng import Stream
 from metasearch.tasks.base import Batch
 
@@ -42,7 +42,7 @@ def tasks_at_once(
 def _kept(family: Hashable, shape: tuple[int, int, int], images: int) -> int:
     """Bytes that the backward pass of one loss on so many images keeps, weights left out."""
     learner = Learner.create(family, shape, Stream(0).at("probe"))  # type: ignore[arg-type]
-    batch: Batch = dict.fromkeys(learner.family.domains, torch.zeros(images, *shape))
+    batch = example(learner.family.domains, shape, images, Stream(0).at("probe"))
     noise = learner.family.draw(batch, Stream(0).at("probe"))
     own = {p.untyped_storage().data_ptr() for p in learner.parameters().values()}
     most = 0

@@ -43,7 +43,7 @@ class GenerativeModel(Protocol):
 
     @property
     def domains(self) -> tuple[str, ...]:
-        """The domains a task source must offer."""
+        """The keys of a batch that a task source must offer: images, and what `OTHERS` names."""
         ...
 
     @property
@@ -73,7 +73,12 @@ class GenerativeModel(Protocol):
         ...
 
     def generate(self, nets: Nets, given: Batch, noise: Noise) -> Batch:
-        """Images in [-1, 1], one per row of `noise`; `given` is the support they are drawn for."""
+        """Images in [-1, 1], one per row of `noise` and of `given`.
+
+        A row of `given` is the support image (with its label, if any) that an image is drawn for:
+        each task's support, cycled (see `cycled`). A family that is asked for no class (label -1)
+        and picks one returns it as "y".
+        """
         ...
 
 
@@ -215,6 +220,31 @@ def noise_of_some(noise: NoiseSource, tasks: int, keep: Sequence[int]) -> NoiseS
 def rows(batch: Batch) -> int:
     """How many images a batch has (its domains have equally many)."""
     return next(iter(batch.values())).shape[0]
+
+
+def cycled(batch: Batch, tasks: int, n: int) -> Batch:
+    """Each task's rows in turn, over and over, until it has `n`: [tasks * n, ...]."""
+    turn = torch.arange(n) % (rows(batch) // tasks)
+    return {d: x.reshape(tasks, -1, *x.shape[1:])[:, turn].flatten(0, 1) for d, x in batch.items()}
+
+
+def example(
+    domains: Sequence[str],
+    shape: Shape,
+    n: int,
+    rng: Stream,
+    *,
+    dtype: torch.dtype = torch.float32,
+) -> Batch:
+    """`n` random rows of every kind that `domains` names, to try a family with."""
+    make = rng.torch()
+    sizes = {"t": (32, 3), "given": (3, *shape)}
+    return {
+        d: torch.arange(n) % 2
+        if d == "y"
+        else torch.rand(n, *sizes.get(d, shape), generator=make, dtype=dtype) * 2 - 1
+        for d in domains
+    }
 
 
 def repeat_rows(batch: Batch, n: int) -> Batch:

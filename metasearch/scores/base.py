@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metasearch.engine.base import Adapted
 from metasearch.errors import DataError
-from metasearch.models.base import NoiseSource, repeat_rows, rows
+from metasearch.models.base import NoiseSource, cycled, rows
 from metasearch.tasks.base import Batch, Episodes
 
 Direction = Literal["minimize", "maximize"]
@@ -57,14 +57,18 @@ class Subject:
 
     @cached_property
     def samples(self) -> Batch:
-        """Generated (or given) images [tasks * n_samples, c, h, w] in [-1, 1]."""
+        """Generated (or given) images [tasks * n_samples, c, h, w] in [-1, 1].
+
+        Where support has labels, so have they, as "y": the class that was asked for.
+        """
         if self.given is not None:
             return self.given
-        family = self.adapted.learner.family
-        like = repeat_rows(self.episodes.support, self.tasks * self.n_samples)
-        noise = self.noise(like, "samples")
+        given = cycled(self.episodes.support, self.tasks, self.n_samples)
+        noise = self.noise(given, "samples")
         with torch.no_grad():
-            return family.generate(self.adapted.nets, self.episodes.support, noise)
+            images = self.adapted.learner.family.generate(self.adapted.nets, given, noise)
+        asked = {"y": given["y"]} if "y" in given and "y" not in images else {}
+        return {**images, **asked}
 
     @property
     def domain(self) -> str:

@@ -21,7 +21,7 @@ from metasearch.errors import DataError
 from metasearch.models.base import rows
 from metasearch.rng import Stream, global_torch_draws_from
 from metasearch.scores.base import by_task
-from metasearch.tasks.base import Shape, TaskDistribution, TaskId
+from metasearch.tasks.base import Shape, TaskDistribution, TaskId, image_domains
 from metasearch.tasks.cache import cached, key_of
 
 Kind = Literal["prototypes", "random", "pixels"]
@@ -158,12 +158,13 @@ def learn_features(
     place = Stream(seed).at("features")
     pixels = source.shape[1] * source.shape[2]
     steps = steps or min(600, max(120, 400 * 28 * 28 // pixels))
+    domains = image_domains(source.domains)
     with one_thread(), global_torch_draws_from(place.at("weights")):
         trunk = build_trunk("prototypes", source.shape)
         optimizer = torch.optim.Adam(trunk.parameters(), RATE)
         for step in range(steps):
             optimizer.param_groups[0]["lr"] = RATE * (1 - step / steps)
-            domain = source.domains[step % len(source.domains)]
+            domain = domains[step % len(domains)]
             loss = _episode_loss(trunk, source, names, place.at("episode", step), domain)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -250,7 +251,7 @@ def _measured(
     count = min(RULER_IMAGES, *(rows(source.images(name)) for name in chosen))
     images = source.episodes(chosen, shot=max(2, count), query=0, rng=place.at("ruler")).support
     raw = ConvFeatures(kind, source.shape, "", _frozen(trunk), torch.zeros(()), 1.0, 1.0)
-    found = torch.cat([by_task(raw(x), len(chosen)) for x in images.values()])
+    found = torch.cat([by_task(raw(images[d]), len(chosen)) for d in image_domains(images)])
     flat = found.flatten(0, 1)
     center = flat.mean(0)
     spread = max(float((flat - center).square().sum(1).mean().sqrt()), 1e-12)

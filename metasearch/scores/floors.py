@@ -12,7 +12,7 @@ from torch import Tensor
 from metasearch.models.base import rows
 from metasearch.rng import Stream
 from metasearch.scores.base import by_task
-from metasearch.tasks.base import Batch, Episodes, TaskDistribution, TaskId
+from metasearch.tasks.base import Batch, Episodes, TaskDistribution, TaskId, image_domains
 
 STRENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 TASKS, TASKS_AT_ONCE = 512, 32  # train tasks that are looked at, and how many at a time
@@ -76,11 +76,11 @@ def pixel_marginal(source: TaskDistribution, *, shot: int, seed: int = 0) -> Pix
         DataError: train tasks have fewer than `shot` images.
     """
     place = Stream(seed).at("floors")
-    total, count = dict.fromkeys(source.domains, torch.zeros(())), 0
+    total, count = dict.fromkeys(image_domains(source.domains), torch.zeros(())), 0
     for episodes in _episodes(source, shot, 0, place):
         count += rows(episodes.support)
-        for domain, x in episodes.support.items():
-            total[domain] = total[domain] + _light(x).sum(0)
+        for domain in total:
+            total[domain] = total[domain] + _light(episodes.support[domain]).sum(0)
     # Half a lit and half a dark image more: a pixel that was never lit may be.
     prior = {domain: (x + 0.5) / (count + 1) for domain, x in total.items()}
     return PixelFloor(prior, math.inf)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
@@ -18,7 +18,19 @@ TaskId = str  # "group/class", such as "Greek/omega"; unique within a source
 Shape = tuple[int, int, int]  # channels, height, width
 
 Batch = Mapping[str, "Tensor"]
-"""Domain -> images [tasks * n, c, h, w] in [-1, 1], tasks outermost. Ink and light are +1."""
+"""Domain -> images [tasks * n, c, h, w] in [-1, 1], tasks outermost. Ink and light are +1.
+
+Rows may carry more than images, under names that are kept for it (see `OTHERS`): "y" their class
+within the task, int64 [tasks * n], -1 where it is not told; "t" pen strokes [tasks * n, length, 3];
+"given" the images that each row is to be like, [tasks * n, k, c, h, w].
+"""
+
+OTHERS = ("y", "t", "given")
+
+
+def image_domains(domains: Iterable[str]) -> tuple[str, ...]:
+    """Those of `domains` that hold one image a row."""
+    return tuple(d for d in domains if d not in OTHERS)
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,7 @@ class TaskDistribution(Protocol):
 
     @property
     def domains(self) -> tuple[str, ...]:
-        """The keys of its batches: ("x",), or ("a", "b") for pairs."""
+        """The keys of its batches, an image first: ("x",), ("a", "b") for pairs, ("x", "y")."""
         ...
 
     @property

@@ -8,8 +8,9 @@ import torch
 from metasearch.engine import Loop
 from metasearch.engine.base import InnerLoop
 from metasearch.models import MODELS
-from metasearch.models.base import Learner, noise_per_task, repeat_rows, rows
+from metasearch.models.base import Learner, cycled, example, noise_per_task, rows
 from metasearch.rng import Stream
+from metasearch.tasks.base import image_domains
 from tests.games import Blobs, adapt
 
 SHAPES = [(1, 16, 16), (1, 28, 28), (3, 32, 32)]
@@ -20,15 +21,14 @@ def family(request):
     return MODELS[request.param]()
 
 
-def given(shape, n=4):
-    make = Stream(4).at(*shape).torch()
-    return {"x": torch.rand(n, *shape, generator=make) * 2 - 1}
+def some(family, shape, n=4):
+    return example(family.domains, shape, n, Stream(4).at(*shape))
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_losses_are_finite_one_per_image_and_twice_differentiable(family, shape):
     learner = Learner.create(family, shape, Stream(0))
-    batch = given(shape)
+    batch = some(family, shape)
     noise = family.draw(batch, Stream(1))
     for player, nets in family.players.items():
         loss = family.loss(player, learner.nets, batch, noise)
@@ -44,12 +44,13 @@ def test_losses_are_finite_one_per_image_and_twice_differentiable(family, shape)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_generated_images_have_the_shape_and_range_of_the_data(family, shape):
     learner = Learner.create(family, shape, Stream(0))
-    batch = given(shape)
-    like = repeat_rows(batch, 7)
-    out = family.generate(learner.nets, batch, family.draw(like, Stream(2)))
-    for images in out.values():
-        assert images.shape == (7, *shape)
-        assert images.abs().max() <= 1
+    batch = some(family, shape)
+    asked = cycled(batch, 1, 7)
+    out = family.generate(learner.nets, asked, family.draw(asked, Stream(2)))
+    assert next(iter(out)) in image_domains(out)
+    for domain in image_domains(out):
+        assert out[domain].shape == (7, *shape)
+        assert out[domain].abs().max() <= 1
 
 
 def test_the_same_stream_gives_the_same_weights_noise_and_losses(family):
@@ -61,7 +62,7 @@ def test_the_same_stream_gives_the_same_weights_noise_and_losses(family):
         not torch.equal(a, b)
         for a, b in zip(one.parameters().values(), other.parameters().values(), strict=True)
     )
-    batch = given((1, 16, 16))
+    batch = some(family, (1, 16, 16))
     a, b = (family.draw(batch, Stream(1).at("n")) for _ in range(2))
     assert all(torch.equal(a[k], b[k]) for k in a)
 
@@ -69,7 +70,7 @@ def test_the_same_stream_gives_the_same_weights_noise_and_losses(family):
 def test_no_global_generator_is_drawn(family):
     before = torch.get_rng_state()
     learner = Learner.create(family, (1, 16, 16), Stream(0))
-    batch = given((1, 16, 16))
+    batch = some(family, (1, 16, 16))
     noise = family.draw(batch, Stream(1))
     for player in family.players:
         family.loss(player, learner.nets, batch, noise)
@@ -79,7 +80,7 @@ def test_no_global_generator_is_drawn(family):
 
 def test_a_row_does_not_depend_on_the_rows_beside_it(family):
     learner = Learner.create(family, (1, 16, 16), Stream(0))
-    batch = given((1, 16, 16), 6)
+    batch = some(family, (1, 16, 16), 6)
     noise = family.draw(batch, Stream(1))
     for player in family.players:
         whole = family.loss(player, learner.nets, batch, noise)
@@ -103,16 +104,19 @@ def test_adapting_long_enough_learns_one_task(family):
     """Overfit one task: generated images come much nearer to it than they were."""
     data = Blobs(size=16)
     task = data.tasks("train")[:1]
-    support = data.episodes(task, shot=8, query=1, rng=Stream(0)).support
+    support = example(family.domains, data.shape, 8, Stream(0)) | {
+        "y": torch.zeros(8, dtype=torch.int64),
+        **data.episodes(task, shot=8, query=1, rng=Stream(0)).support,
+    }
     learner = Learner.create(family, data.shape, Stream(0))
     noise = noise_per_task(family, Stream(1), task)
     inner = InnerLoop(steps=400, lr=2e-3, optimizer="adam", clip=0)
-    like = repeat_rows(support, 16)
+    asked = cycled(support, 1, 16)
 
     def distance(loop):
         adapted = adapt(Loop(), learner, loop, support, 1, noise)
         with torch.no_grad():
-            images = family.generate(adapted.nets, support, noise(like, "samples"))["x"]
+            images = family.generate(adapted.nets, asked, noise(asked, "samples"))["x"]
         return float((images.mean(0) - support["x"].mean(0)).square().mean())
 
     assert distance(inner) < 0.25 * distance(InnerLoop(steps=0))

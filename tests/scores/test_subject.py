@@ -8,7 +8,7 @@ import torch
 
 from metasearch.scores.base import anchor_score, by_task, finite_or_nan
 from metasearch.scores.mmd import MMD
-from tests.scores.fakes import SIDE, real, subject
+from tests.scores.fakes import SIDE, Factor, real, subject
 
 
 def test_samples_are_drawn_once_without_gradients_and_the_same_in_every_trial():
@@ -52,3 +52,29 @@ def test_whatever_is_not_finite_becomes_nan():
     found = finite_or_nan(torch.tensor([1.0, torch.inf, -torch.inf, torch.nan]))
     assert found.dtype == torch.float64
     assert found[0] == 1 and found[1:].isnan().all()
+
+
+@dataclasses.dataclass(frozen=True)
+class Echo(Factor):
+    """What it is given comes back: an image of its own for each row."""
+
+    def generate(self, nets, given, noise):
+        return {"x": given["x"] + 0 * noise["z"].reshape(-1, 1, 1, 1)}
+
+
+def test_a_family_is_handed_one_support_row_for_each_image_and_never_another_tasks():
+    echo = subject(3, family=Echo(), n_samples=12)
+    mine, support = (by_task(x["x"], 3) for x in (echo.samples, echo.episodes.support))
+    assert mine.shape[1] == 12 and support.shape[1] == 5
+    for k in range(12):
+        assert torch.equal(mine[:, k], support[:, k % 5])
+
+
+def test_samples_carry_the_class_they_were_asked_for():
+    given = subject(2, family=Echo(), n_samples=7)
+    labels = torch.tensor([0, 1, 2, 1, -1] * 2)
+    episodes = dataclasses.replace(given.episodes, support={**given.episodes.support, "y": labels})
+    told = dataclasses.replace(given, episodes=episodes)
+    assert told.domain == "x"
+    assert told.samples["y"].tolist() == [0, 1, 2, 1, -1, 0, 1] * 2
+    assert "y" not in given.samples
