@@ -8,10 +8,17 @@ from metasearch.tasks.image_tasks import ImageTasks
 from metasearch.tasks.omniglot import Omniglot
 from metasearch.tasks.parse import parse_source
 from metasearch.tasks.sheet import contact_sheet, summary
+from metasearch.tasks.strokes import Strokes
 
 SOURCES = Table(
     "task source",
-    {"glyphs": Glyphs, "omniglot": Omniglot, "folder": Folder, "arrays": Arrays},
+    {
+        "glyphs": Glyphs,
+        "omniglot": Omniglot,
+        "strokes": Strokes,
+        "folder": Folder,
+        "arrays": Arrays,
+    },
     room="tasks",
 )
 
@@ -22,6 +29,7 @@ __all__ = [
     "Glyphs",
     "ImageTasks",
     "Omniglot",
+    "Strokes",
     "contact_sheet",
     "parse_source",
     "summary",

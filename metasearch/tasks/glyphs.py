@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files as package_files
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import PIL.features
 
 from metasearch.errors import ConfigError
 from metasearch.registry import component
-from metasearch.tasks.base import Split
-from metasearch.tasks.cache import cached, key_of
-from metasearch.tasks.glyph_fonts import RENDERER, STYLES, font_files, render_fields
+from metasearch.tasks.glyph_classes import glyph_classes, glyph_fields
+from metasearch.tasks.glyph_fonts import STYLES
 from metasearch.tasks.image_tasks import ImageTasks
 from metasearch.tasks.jitter import Jitter, Pose, draw
 from metasearch.tasks.reading import (
@@ -71,7 +64,7 @@ class Glyphs:
             EnvironmentFault: matplotlib is not installed.
         """
         classes = glyph_classes()
-        fields = _fields(classes)
+        fields = glyph_fields(classes)
         pictures = draw(fields, Pose.neutral(len(fields)), self.size)
         reading = Reading(
             images=((pictures + 1) * 127.5).round().byte().numpy(),
@@ -84,50 +77,3 @@ class Glyphs:
         wanted = Wanted(need=need, invert="no")
         with complain_about("glyphs"):
             return finish(reading, wanted, Jitter() if self.jitter else None)
-
-
-@dataclass(frozen=True)
-class GlyphClass:
-    """One line of the manifest."""
-
-    script: str
-    name: str
-    char: str
-    styles: tuple[str, ...]
-    split: Split
-
-
-def glyph_classes() -> Sequence[GlyphClass]:
-    """The classes of ``glyphs.json``, in its order."""
-    data = _manifest()
-    split_of = {script: split for split, scripts in data["splits"].items() for script in scripts}
-    return [
-        GlyphClass(
-            script=c["script"],
-            name=c["name"],
-            char=c["char"],
-            styles=tuple(STYLES[i] for i in c["styles"]),
-            split=split_of[c["script"]],
-        )
-        for c in data["classes"]
-    ]
-
-
-def font_hashes() -> Mapping[str, str]:
-    """SHA-256 of the font file of each style that the classes were chosen from."""
-    return _manifest()["fonts"]
-
-
-@cache
-def _manifest() -> dict[str, Any]:
-    return json.loads((package_files("metasearch.tasks") / "glyphs.json").read_text())
-
-
-def _fields(classes: Sequence[GlyphClass]) -> np.ndarray:
-    """The fields of every style of every class, in their order, uint8 [n, FIELD, FIELD]."""
-    files = font_files(font_hashes())
-    pairs = [(c.char, style) for c in classes for style in c.styles]
-    recipe = [RENDERER, PIL.features.version("freetype2"), dict(font_hashes()), pairs]
-    return cached("glyphs", key_of(recipe), lambda: {"fields": render_fields(pairs, files)})[
-        "fields"
-    ]

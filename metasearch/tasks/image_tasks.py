@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from metasearch.tasks.base import (
     Split,
     TaskId,
 )
-from metasearch.tasks.jitter import Jitter, Pose, draw
+from metasearch.tasks.jitter import Jitter, Pose
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,26 @@ class Task:
     rows: range
 
 
-@dataclass(frozen=True)
-class Augmented:
+class Augmented(Protocol):
     """What is drawn in the place of stored images: any number of pictures of each."""
 
-    jitter: Jitter
-    fields: np.ndarray  # uint8 [n, FIELD, FIELD], one for each stored image
+    @property
+    def jitter(self) -> Jitter:
+        """How far drawings stray."""
+        ...
+
+    @property
+    def stored(self) -> np.ndarray:
+        """What is drawn from, a row for each stored image."""
+        ...
+
+    def draw(self, rows: np.ndarray, pose: Pose, size: int) -> Batch:
+        """A drawing for each of `rows`, in these poses; the keys are those of the source."""
+        ...
 
 
 class ImageTasks:
-    """A `TaskDistribution` over images in memory, with the one domain ``x``."""
+    """A `TaskDistribution` over images ``x`` in memory, and perhaps their pen strokes ``t``."""
 
     def __init__(
         self,
@@ -55,6 +65,7 @@ class ImageTasks:
         tasks: Mapping[TaskId, Task],
         *,
         leaks: LeakReport,
+        strokes: np.ndarray | None = None,
         augmented: Augmented | None = None,
         notes: Mapping[str, Any] | None = None,
     ) -> None:
@@ -64,21 +75,23 @@ class ImageTasks:
             images: uint8 [n, c, h, w], ink and light 255; not copied, never written to.
             tasks: their rows are disjoint.
             leaks: what was found across splits.
+            strokes: float32 [n, length, 3], where images are drawings: see `pen`.
             augmented: how to draw pictures, where stored ones are not used as they are.
             notes: JSON-like remarks on how the source was read, for `summary`.
         """
         self._images = images
+        self._strokes = strokes
         self._tasks = dict(sorted(tasks.items()))
         self._augmented = augmented
         self._opened: Counter[Split] = Counter()
         self.leaks = leaks
         self.notes = dict(notes or {})
-        self.fingerprint = _fingerprint(images, self._tasks, augmented)
+        self.fingerprint = _fingerprint(images, self._tasks, strokes, augmented)
 
     @property
     def domains(self) -> tuple[str, ...]:
-        """Images of one kind."""
-        return ("x",)
+        """Images of one kind, and their strokes if they have any."""
+        return ("x",) if self._strokes is None else ("x", "t")
 
     @property
     def shape(self) -> Shape:
@@ -114,7 +127,13 @@ class ImageTasks:
             DataError: there is no such task.
         """
         rows = self._open(task).rows
-        return {"x": _to_unit(self._images[rows.start : rows.stop])}
+        return self._stored(slice(rows.start, rows.stop))
+
+    def _stored(self, rows: slice | np.ndarray) -> Batch:
+        images: Batch = {"x": _to_unit(self._images[rows])}
+        if self._strokes is None:
+            return images
+        return {**images, "t": torch.from_numpy(self._strokes[rows])}
 
     def count(self, task: TaskId) -> int:
         """How many images of a task are stored.
@@ -146,14 +165,17 @@ class ImageTasks:
         ]
         flat = np.concatenate(rows) if rows else np.zeros(0, int)
         if self._augmented is None:
-            drawn = _to_unit(self._images[flat])
+            drawn = self._stored(flat)
         else:
             poses = [self._augmented.jitter.draw(stream, need) for stream in streams]
             pose = Pose.join(poses or [Pose.neutral(0)])
-            drawn = draw(self._augmented.fields[flat], pose, self.shape[-1])
-        by_task = drawn.reshape(len(rows), need, *self.shape)
-        parts = by_task[:, :shot], by_task[:, shot : shot + query], by_task[:, shot + query :]
-        return Episodes(tuple(tasks), *({"x": part.flatten(0, 1)} for part in parts))
+            drawn = self._augmented.draw(flat, pose, self.shape[-1])
+        by_task = {d: x.reshape(len(rows), need, *x.shape[1:]) for d, x in drawn.items()}
+        parts = slice(shot), slice(shot, shot + query), slice(shot + query, need)
+        return Episodes(
+            tuple(tasks),
+            *({d: x[:, part].flatten(0, 1) for d, x in by_task.items()} for part in parts),
+        )
 
     def _pick(self, name: TaskId, rows: range, need: int, rng: Stream) -> np.ndarray:
         generator = rng.at("rows").numpy()
@@ -188,14 +210,19 @@ def _to_unit(images: np.ndarray) -> Tensor:
 
 
 def _fingerprint(
-    images: np.ndarray, tasks: Mapping[TaskId, Task], augmented: Augmented | None
+    images: np.ndarray,
+    tasks: Mapping[TaskId, Task],
+    strokes: np.ndarray | None,
+    augmented: Augmented | None,
 ) -> str:
-    """SHA-256 over names, groups, splits, pixels, and how pixels are jittered."""
+    """SHA-256 over names, groups, splits, pixels, strokes, and how they are jittered."""
     places = {name: [t.group, t.split, t.rows.start, t.rows.stop] for name, t in tasks.items()}
     jitter = dataclasses.asdict(augmented.jitter) if augmented else None
     head = {"shape": images.shape, "tasks": places, "jitter": jitter, "splits": SPLITS}
     digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
     digest.update(np.ascontiguousarray(images).data)
+    if strokes is not None:
+        digest.update(np.ascontiguousarray(strokes).data)
     if augmented:
-        digest.update(np.ascontiguousarray(augmented.fields).data)
+        digest.update(np.ascontiguousarray(augmented.stored).data)
     return digest.hexdigest()

@@ -12,6 +12,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
 from metasearch.rng import Stream
+from metasearch.tasks.base import Batch
 
 FRAME = 28  # lengths in pixels are for pictures of this side, and grow with the side asked for
 FIELD = 56  # side of a stored field
@@ -81,6 +82,18 @@ def _inverse(angle: np.ndarray, shear: np.ndarray, scale: np.ndarray) -> np.ndar
     cos, sin = np.cos(angle), np.sin(angle)
     back = [[cos + shear * sin, sin - shear * cos], [-sin, cos]]
     return (np.moveaxis(np.array(back), 2, 0) / scale[:, None, None]).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class DrawnFields:
+    """Pictures that are drawn anew, each time in another pose."""
+
+    jitter: Jitter
+    stored: np.ndarray  # uint8 [n, FIELD, FIELD]
+
+    def draw(self, rows: np.ndarray, pose: Pose, size: int) -> Batch:
+        """Pictures "x" [rows, 1, size, size] of these fields in these poses."""
+        return {"x": draw(self.stored[rows], pose, size)}
 
 
 def draw(fields: np.ndarray, pose: Pose, size: int) -> Tensor:

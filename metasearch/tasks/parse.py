@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from metasearch.errors import ConfigError, DataError
@@ -12,12 +13,20 @@ from metasearch.tasks.base import TaskSource
 from metasearch.tasks.folder import Folder
 from metasearch.tasks.glyphs import Glyphs
 from metasearch.tasks.omniglot import Omniglot
-from metasearch.tasks.tree import listing
+from metasearch.tasks.strokes import Strokes
+from metasearch.tasks.tree import SUFFIXES, Suffixes, listing
 
 _ALLOWED = (
-    "allowed are glyphs, glyphs:SIZE, omniglot:PATH, folder:PATH, arrays:PATH, "
-    "or the path of a folder, a .zip or an .npz"
+    "allowed are glyphs, glyphs:SIZE, strokes, strokes:PATH, omniglot:PATH, folder:PATH, "
+    "arrays:PATH, or the path of a folder, a .zip or an .npz"
 )
+
+_OF_A_PATH: Mapping[str, Callable[..., TaskSource]] = {
+    "omniglot": Omniglot,
+    "strokes": Strokes,
+    "folder": Folder,
+    "arrays": Arrays,
+}
 
 
 def parse_source(text: str) -> TaskSource:
@@ -30,18 +39,14 @@ def parse_source(text: str) -> TaskSource:
     kind, _, rest = text.partition(":")
     if kind == "glyphs":
         return Glyphs(size=_size(rest)) if rest else Glyphs()
-    if kind == "omniglot" and rest:
-        return Omniglot(path=rest)
-    if kind == "folder" and rest:
-        return Folder(path=rest)
-    if kind == "arrays" and rest:
-        return Arrays(path=rest)
+    if rest and kind in _OF_A_PATH:
+        return _OF_A_PATH[kind](path=rest)
+    if text == "strokes":
+        return Strokes()
     path = Path(text).expanduser()
     if not path.exists():
         raise DataError(f"{text!r} is no task source, and no such file exists; {_ALLOWED}.")
-    if path.suffix.lower() == ".npz":
-        return Arrays(path=text)
-    return Omniglot(path=text) if _is_omniglot(path) else Folder(path=text)
+    return _OF_A_PATH[_kind(path)](path=text)
 
 
 def _size(text: str) -> int:
@@ -50,11 +55,20 @@ def _size(text: str) -> int:
     return int(text)
 
 
-def _is_omniglot(path: Path) -> bool:
+def _kind(path: Path) -> str:
+    """What lies at a path."""
+    if path.suffix.lower() == ".npz":
+        return "arrays"
+    if _is_omniglot(path, "images", SUFFIXES):
+        return "omniglot"
+    return "strokes" if _is_omniglot(path, "strokes", frozenset({".txt"})) else "folder"
+
+
+def _is_omniglot(path: Path, kind: str, suffixes: Suffixes) -> bool:
     """Folders named as upstream names them, or the published zips in a folder."""
-    if path.is_dir() and any(path.glob("images_*.zip")):
+    if path.is_dir() and any(path.glob(f"{kind}_*.zip")):
         return True
-    with contextlib.suppress(DataError), listing(path) as found:
+    with contextlib.suppress(DataError), listing(path, suffixes) as found:
         folders = [m.folders for m in found.members]
         return bool(folders) and all(
             len(f) >= 2 and re.fullmatch(r"character\d+", f[-1]) for f in folders

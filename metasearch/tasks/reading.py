@@ -14,8 +14,9 @@ import numpy as np
 from metasearch.errors import ConfigError, DataError
 from metasearch.tasks.base import SPLITS, LeakReport, Split, TaskId
 from metasearch.tasks.image_tasks import Augmented, ImageTasks, Task
-from metasearch.tasks.jitter import Jitter
+from metasearch.tasks.jitter import DrawnFields, Jitter
 from metasearch.tasks.leakage import check
+from metasearch.tasks.pen import DrawnStrokes
 from metasearch.tasks.splits import RATIOS, Ratios, check_ratios, family, split_groups
 
 Invert = Literal["auto", "yes", "no"]
@@ -48,6 +49,7 @@ class Reading:
     classes: tuple[ImageClass, ...]
     notes: Mapping[str, Any] = field(default_factory=dict)  # JSON-like, for `summary`
     fields: np.ndarray | None = None  # uint8 [n, FIELD, FIELD], where pictures are drawn from them
+    strokes: np.ndarray | None = None  # float32 [n, length, 3], where images are drawings
 
     def only(self, classes: Sequence[int]) -> Reading:
         """These classes, numbered anew in this order."""
@@ -60,8 +62,9 @@ class Reading:
 
     def rows(self, keep: np.ndarray) -> Reading:
         """These images: a mask, or indices in a new order."""
-        fields = None if self.fields is None else self.fields[keep]
-        return replace(self, images=self.images[keep], owner=self.owner[keep], fields=fields)
+        fields, strokes = (None if a is None else a[keep] for a in (self.fields, self.strokes))
+        images, owner = self.images[keep], self.owner[keep]
+        return replace(self, images=images, owner=owner, fields=fields, strokes=strokes)
 
     def noting(self, **notes: Any) -> Reading:
         """The same, with remarks."""
@@ -134,13 +137,21 @@ def finish(reading: Reading, wanted: Wanted, jitter: Jitter | None = None) -> Im
         c.task: Task(c.group or c.task, splits[i], range(ends[i], ends[i + 1]))
         for i, c in enumerate(reading.classes)
     }
-    augmented = None if jitter is None else Augmented(jitter, _fields_of(reading))
-    return ImageTasks(reading.images, tasks, leaks=leaks, augmented=augmented, notes=reading.notes)
+    return ImageTasks(
+        reading.images,
+        tasks,
+        leaks=leaks,
+        strokes=reading.strokes,
+        augmented=None if jitter is None else _augmented(reading, jitter),
+        notes=reading.notes,
+    )
 
 
-def _fields_of(reading: Reading) -> np.ndarray:
-    assert reading.fields is not None, "jitter draws from fields"
-    return reading.fields
+def _augmented(reading: Reading, jitter: Jitter) -> Augmented:
+    if reading.strokes is not None:
+        return DrawnStrokes(jitter, reading.strokes)
+    assert reading.fields is not None, "jitter draws from strokes or from fields"
+    return DrawnFields(jitter, reading.fields)
 
 
 def _ink_light(reading: Reading, invert: Invert) -> Reading:

@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from metasearch.errors import DataError, EnvironmentFault
 from metasearch.tasks import glyph_fonts
+from metasearch.tasks.glyph_classes import font_hashes, glyph_classes
 from metasearch.tasks.glyph_fonts import STYLES, font_files, font_folder, render_fields
-from metasearch.tasks.glyphs import font_hashes, glyph_classes
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def tables(files):
     return {style: set(TTFont(path).getBestCmap()) for style, path in files.items()}
 
 
-def test_the_fonts_are_those_of_the_manifest():
+def test_the_fonts_are_those_of_thekept_manifest():
     assert set(font_hashes()) == set(STYLES)
 
 

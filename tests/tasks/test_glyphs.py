@@ -10,7 +10,7 @@ from metasearch.errors import ConfigError, DataError
 from metasearch.registry import revive, to_data
 from metasearch.rng import Stream
 from metasearch.tasks import SOURCES, Glyphs
-from metasearch.tasks import glyphs as module
+from metasearch.tasks import glyph_classes as module
 from metasearch.tasks.base import SPLITS
 from metasearch.tasks.jitter import Jitter
 
@@ -125,12 +125,12 @@ def test_without_a_cache_the_same_is_drawn(glyphs, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("METASEARCH_CACHE", str(tmp_path / "file"))
     some = [c for c in module.glyph_classes() if c.char in "gq7\u05d0\u10d0"]
-    fields = module._fields(some)
+    fields = module.glyph_fields(some)
     monkeypatch.undo()
     kept = {c.char: f for c, f in zip(some, _split_by(some, fields), strict=True)}
     every = module.glyph_classes()
     cached = dict(
-        zip((c.char for c in every), _split_by(every, module._fields(every)), strict=True)
+        zip((c.char for c in every), _split_by(every, module.glyph_fields(every)), strict=True)
     )
     for char, field in kept.items():
         np.testing.assert_array_equal(field, cached[char])

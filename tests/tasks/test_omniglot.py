@@ -9,8 +9,8 @@ from metasearch.errors import DataError
 from metasearch.registry import revive, to_data
 from metasearch.rng import Stream
 from metasearch.tasks import SOURCES, Omniglot
+from metasearch.tasks.alphabets import HARDNESS
 from metasearch.tasks.base import SPLITS
-from metasearch.tasks.omniglot import HARDNESS
 from tests.tasks.drawings import drawings, write_tree, zip_tree
 
 FEW = {"shot": 2, "query": 2, "anchor": 1, "size": 24}
