@@ -15,6 +15,8 @@ from metasearch.models.base import NoiseSource, cycled, rows
 from metasearch.tasks.base import Batch, Episodes
 
 Direction = Literal["minimize", "maximize"]
+Sight = Literal["samples", "model"]
+"""What a score judges: images alone, of all tasks together; or the adapted nets, task by task."""
 
 
 class Features(Protocol):
@@ -115,6 +117,20 @@ class Score(Protocol):
         ...
 
     @property
+    def proper(self) -> bool:
+        """Whether nothing scores better than the truth, on average.
+
+        What is not proper can be won by something worse (by copies, by noise, by doing nothing):
+        it is to be watched beside a score that is.
+        """
+        ...
+
+    @property
+    def looks_at(self) -> Sight:
+        """Whether images are enough; scores that call nets are given a few tasks at a time."""
+        ...
+
+    @property
     def needs_features(self) -> bool:
         """Whether `Subject.features` must be there."""
         ...
@@ -141,12 +157,12 @@ class Score(Protocol):
 def anchor_score(score: Score, subject: Subject) -> Tensor:
     """What a perfect sampler would get: the score of other real images of the tasks, [tasks].
 
-    NaN for scores of likelihoods, which look at no samples and have no such anchor.
+    NaN for scores of models, which look at no samples and have no such anchor.
 
     Raises:
         DataError: the episodes hold too few anchor images.
     """
-    if score.needs_likelihood:
+    if score.looks_at == "model":
         return torch.full((subject.tasks,), torch.nan, dtype=torch.float64)
     return score(subject.posing(subject.episodes.anchor))
 

@@ -1,18 +1,16 @@
-"""How well a fresh critic tells generated from real images: cross-entropy as a score."""
+"""A fresh critic that tells generated from real images: what `jsd` and `c2st` ask."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
-from metasearch.registry import component
-from metasearch.scores.base import Direction, Subject, check_enough
+from metasearch.scores.base import Score, Subject, check_enough
 
+LEAST = 4  # images on a side: a critic learns from one half of one half, and is judged on the rest
 NEWTON_STEPS = 30  # far more than convergence takes
 TRUST = 10.0  # the largest factor of a critic's logits
 PHASE = 37.0  # turns per unit of features: many within a class, few within rounding errors
@@ -26,104 +24,51 @@ class Discrimination:
     accuracy: Tensor  # [tasks]; 1/2 at chance: the classifier two-sample test
 
 
-@component
-class JSD:
-    """A lower bound of the Jensen-Shannon divergence: ln 2 minus a fresh critic's cross-entropy.
+def discriminate(score: Score, subject: Subject, ridge: float) -> Discrimination:
+    """Train a critic on one half of every task's images, judge the other, and the other way round.
 
-    0 if a critic cannot tell samples from query, ln 2 if it always can. A trial's own discriminator
-    takes no part: its cross-entropy is low also when the generator is bad. A critic is told where
-    an image lies relative to the support, so the bound is on the divergence given the task, and
-    copies of the support are told too. It is trained on one half of every task's images and judged
-    on the other, and the other way round. How far it may trust itself, a factor of its logits, is
-    found within the half it learns from: one that learned from chance says nothing, and the value
-    is about 0, a little more often below it than above.
+    A critic is told where an image lies relative to the support, so it knows the task, and copies
+    of the support are told too. How far it may trust itself, a factor of its logits, is found
+    within the half it learns from: one that learned from chance says nothing. It is shared by the
+    tasks of a `Subject`, so values depend on which tasks are judged together; a task that diverged
+    is as good as not there.
 
-    A critic is shared by the tasks of a `Subject`, so values depend on which tasks are judged
-    together; a task that diverged is as good as not there.
-
-    Source: Goodfellow et al., "Generative Adversarial Nets", 2014, theorem 1; Lopez-Paz & Oquab,
-    "Revisiting Classifier Two-Sample Tests", 2017. Differs: the critic is a ridge logistic
-    regression, whose optimum is one and is found exactly.
+    Raises:
+        DataError: fewer than ``score.least`` images on a side.
     """
+    check_enough(score, subject)
+    finite = subject.sample_features.isfinite().all(2).all(1).cpu()
+    nats = torch.full((subject.tasks,), torch.nan, dtype=torch.float64)
+    accuracy = nats.clone()
+    if finite.any():
+        support = subject.support_features[finite].double()
+        real, fake = (
+            _in_halves(side[finite].double(), support)
+            for side in (subject.query_features, subject.sample_features)
+        )
+        first, second = (_judge(real, fake, half, ridge) for half in (0, 1))
+        nats[finite] = ((first[0] + second[0]) / 2).cpu()
+        accuracy[finite] = ((first[1] + second[1]) / 2).cpu()
+    return Discrimination(nats, accuracy)
 
-    name: Literal["jsd"] = "jsd"
-    ridge: float = 0.03  # of the critic's standardised weights, in nats
 
-    def __post_init__(self) -> None:
-        if not self.ridge > 0:
-            raise ValueError(f"ridge must be above 0, got {self.ridge}")
+def _judge(real: Tensor, fake: Tensor, half: int, ridge: float) -> tuple[Tensor, Tensor]:
+    """Train on one half of the images and judge the other: two vectors [tasks]."""
+    learn = real[:, half::2], fake[:, half::2]
+    critic = Critic.fit(*learn, ridge)
+    trust = best_factor(*_unseen_logits(*learn, ridge))
+    other = 1 - half
+    return cross_entropy(trust * critic(real[:, other::2]), trust * critic(fake[:, other::2]))
 
-    @property
-    def direction(self) -> Direction:
-        """To be taken for real is good."""
-        return "minimize"
 
-    @property
-    def unit(self) -> str:
-        """Of information about which is real; at most ln 2."""
-        return "nats"
-
-    @property
-    def needs_features(self) -> bool:
-        """The critic sees features."""
-        return True
-
-    @property
-    def needs_likelihood(self) -> bool:
-        """Samples are enough."""
-        return False
-
-    @property
-    def least(self) -> int:
-        """A critic learns from one half of one half, and is judged on the rest."""
-        return 4
-
-    def __call__(self, subject: Subject) -> Tensor:
-        """[tasks], nats, at most ln 2.
-
-        Raises:
-            DataError: fewer than four images on a side.
-        """
-        return math.log(2) - self.discriminate(subject).cross_entropy
-
-    def discriminate(self, subject: Subject) -> Discrimination:
-        """Cross-entropy and accuracy of the critics.
-
-        Raises:
-            DataError: fewer than four images on a side.
-        """
-        check_enough(self, subject)
-        assert subject.features is not None
-        finite = subject.sample_features.isfinite().all(2).all(1).cpu()
-        cross_entropy = torch.full((subject.tasks,), torch.nan, dtype=torch.float64)
-        accuracy = cross_entropy.clone()
-        if finite.any():
-            support = subject.support_features[finite].double()
-            real, fake = (
-                _in_halves(side[finite].double(), support)
-                for side in (subject.query_features, subject.sample_features)
-            )
-            first, second = (self._judge(real, fake, half) for half in (0, 1))
-            cross_entropy[finite] = ((first[0] + second[0]) / 2).cpu()
-            accuracy[finite] = ((first[1] + second[1]) / 2).cpu()
-        return Discrimination(cross_entropy, accuracy)
-
-    def _judge(self, real: Tensor, fake: Tensor, half: int) -> tuple[Tensor, Tensor]:
-        """Train on one half of the images and judge the other: two vectors [tasks]."""
-        learn = real[:, half::2], fake[:, half::2]
-        critic = Critic.fit(*learn, self.ridge)
-        trust = best_factor(*self._unseen_logits(*learn))
-        other = 1 - half
-        return cross_entropy(trust * critic(real[:, other::2]), trust * critic(fake[:, other::2]))
-
-    def _unseen_logits(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """The logits of all images by critics that were trained on the others' half."""
-        found: tuple[list[Tensor], list[Tensor]] = ([], [])
-        for half in (0, 1):
-            critic = Critic.fit(real[:, half::2], fake[:, half::2], self.ridge)
-            for side, logits in zip((real, fake), found, strict=True):
-                logits.append(critic(side[:, 1 - half :: 2]).flatten())
-        return torch.cat(found[0]), torch.cat(found[1])
+def _unseen_logits(real: Tensor, fake: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
+    """The logits of all images by critics that were trained on the others' half."""
+    found: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for half in (0, 1):
+        critic = Critic.fit(real[:, half::2], fake[:, half::2], ridge)
+        for side, logits in zip((real, fake), found, strict=True):
+            logits.append(critic(side[:, 1 - half :: 2]).flatten())
+    return torch.cat(found[0]), torch.cat(found[1])
 
 
 @dataclass(frozen=True)

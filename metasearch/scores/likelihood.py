@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from metasearch.errors import ConfigError
 from metasearch.models.base import LikelihoodModel, Noise
 from metasearch.registry import component
-from metasearch.scores.base import Direction, Subject, by_task, finite_or_nan
+from metasearch.scores.base import Direction, Sight, Subject, by_task, finite_or_nan
 from metasearch.tasks.base import Batch
 
 ROWS = 2048  # latents decoded at once: bounds memory, changes no number
@@ -31,34 +31,17 @@ class NLL:
     samples: int = 16  # latents per image
     bound: Literal["iwae", "elbo"] = "iwae"
 
+    direction: ClassVar[Direction] = "minimize"
+    unit: ClassVar[str] = "nats"  # per image, all pixels added up
+    proper: ClassVar[bool] = True
+    looks_at: ClassVar[Sight] = "model"
+    needs_features: ClassVar[bool] = False
+    needs_likelihood: ClassVar[bool] = True
+    least: ClassVar[int] = 1
+
     def __post_init__(self) -> None:
         if self.samples < 1:
             raise ValueError(f"samples must be at least 1, got {self.samples}")
-
-    @property
-    def direction(self) -> Direction:
-        """Few nats are good."""
-        return "minimize"
-
-    @property
-    def unit(self) -> str:
-        """Per image, all pixels added up."""
-        return "nats"
-
-    @property
-    def needs_features(self) -> bool:
-        """It compares no images."""
-        return False
-
-    @property
-    def needs_likelihood(self) -> bool:
-        """The family must say how probable an image is."""
-        return True
-
-    @property
-    def least(self) -> int:
-        """Each image by itself."""
-        return 1
 
     def __call__(self, subject: Subject) -> Tensor:
         """[tasks] nats per image.

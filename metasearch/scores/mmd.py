@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from metasearch.registry import component
-from metasearch.scores.base import Direction, Subject, check_enough, finite_or_nan
+from metasearch.scores.base import Direction, Sight, Subject, check_enough, finite_or_nan
 
 WIDTHS = (0.5, 1.0, 2.0)  # of the features' scale
 
@@ -30,30 +30,13 @@ class MMD:
 
     name: Literal["mmd"] = "mmd"
 
-    @property
-    def direction(self) -> Direction:
-        """Near is good."""
-        return "minimize"
-
-    @property
-    def unit(self) -> str:
-        """A hundredth of a real image's kernel with itself."""
-        return "100 MMD²"
-
-    @property
-    def needs_features(self) -> bool:
-        """Images are compared in features."""
-        return True
-
-    @property
-    def needs_likelihood(self) -> bool:
-        """Samples are enough."""
-        return False
-
-    @property
-    def least(self) -> int:
-        """A pair on each side."""
-        return 2
+    direction: ClassVar[Direction] = "minimize"
+    unit: ClassVar[str] = "100 MMD²"  # hundredths of a real image's kernel with itself
+    proper: ClassVar[bool] = True
+    looks_at: ClassVar[Sight] = "samples"
+    needs_features: ClassVar[bool] = True
+    needs_likelihood: ClassVar[bool] = False
+    least: ClassVar[int] = 2  # a pair on each side
 
     def __call__(self, subject: Subject) -> Tensor:
         """[tasks], 100 MMD^2.

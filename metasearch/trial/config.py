@@ -88,7 +88,7 @@ class TrialConfig:
     algorithms: tuple[Annotated[MetaAlgorithm, OneOf(ALGORITHMS)], ...]
     strategy: Strategy = Strategy()
     score: Annotated[Score, OneOf(SCORES)]
-    also: tuple[Annotated[Score, OneOf(SCORES)], ...] = ()  # watched beside the score
+    also: tuple[Annotated[Score, OneOf(SCORES)], ...] = ()  # watched, where a model has them
     budget: Budget = Budget()
     outer: Outer = Outer()
     judging: Judging = Judging()
@@ -118,7 +118,7 @@ def _unscorable(config: TrialConfig) -> Iterator[Problem]:
     """Scores that ask for what a model cannot say, or for more images than there will be."""
     scores = {score.name: score for score in (config.score, *config.also)}
     for name, score in scores.items():
-        for i, model in enumerate(config.models):
+        for i, model in enumerate(config.models if score is config.score else ()):
             if score.needs_likelihood and not isinstance(model, LikelihoodModel):
                 yield (
                     ("models", i),

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metasearch.algorithms.base import Adapter
 from metasearch.engine.base import Engine
-from metasearch.models.base import noise_per_task
+from metasearch.models.base import GenerativeModel, LikelihoodModel, noise_per_task
 from metasearch.rng import Stream
 from metasearch.scores.base import Features, Score, Subject
 from metasearch.scores.features import one_thread
@@ -65,10 +65,10 @@ class Panel:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """Per task, in the panel's order: every score after adaptation, and before it."""
+    """Per task, in the panel's order: what scored after adaptation, and before it."""
 
-    after: dict[str, np.ndarray]  # score name -> [tasks]
-    before: dict[str, np.ndarray]
+    after: dict[str, np.ndarray]  # score name -> [tasks], of every score that applies
+    before: dict[str, np.ndarray]  # the same of the one that ranks
     diverged: int  # tasks whose adaptation gave no finite number
     grid: SampleGrid
 
@@ -76,15 +76,22 @@ class Verdicts:
 def judge(adapter: Adapter, engine: Engine, panel: Panel) -> Verdicts:
     """Adapt to each task of the panel and score it; the learner is left as it was."""
     after, new, diverged = _scored(adapter, engine, panel)
-    before, old, _ = _scored(adapter.still(), engine, panel)
+    first = replace(panel, scores=panel.scores[:1])  # the others are asked of what adapted only
+    before, old, _ = _scored(adapter.still(), engine, first)
     return Verdicts(after, before, diverged, _grid(panel.episodes, before=old, after=new))
+
+
+def applies(score: Score, family: GenerativeModel) -> bool:
+    """Whether a family can be given this score: not all can say how probable an image is."""
+    return isinstance(family, LikelihoodModel) or not score.needs_likelihood
 
 
 def _scored(
     adapter: Adapter, engine: Engine, panel: Panel
 ) -> tuple[dict[str, np.ndarray], Batch, int]:
     """Every score per task, the samples [tasks * n, ...], and how many tasks diverged."""
-    nats: list[dict[str, Tensor]] = []
+    scores = [s for s in panel.scores if applies(s, adapter.learner.family)]
+    of_models: list[dict[str, Tensor]] = []
     drawn: list[Batch] = []
     for start in range(0, len(panel.tasks), CHUNK):
         episodes = panel.episodes.select(range(start, min(start + CHUNK, len(panel.tasks))))
@@ -94,13 +101,13 @@ def _scored(
         subject = Subject(adapted, episodes, noise, panel.features, panel.samples)
         with torch.no_grad():
             drawn.append(subject.samples)
-            nats.append({s.name: s(subject) for s in panel.scores if s.needs_likelihood})
+            of_models.append({s.name: s(subject) for s in scores if s.looks_at == "model"})
     samples = {d: torch.cat([part[d] for part in drawn]) for d in drawn[0]}
     # A score of samples may look at all tasks together (a critic does), so it sees them once.
     whole = replace(subject, episodes=panel.episodes).posing(samples)
     values = {
-        s.name: torch.cat([part[s.name] for part in nats]) if s.needs_likelihood else s(whole)
-        for s in panel.scores
+        s.name: torch.cat([p[s.name] for p in of_models]) if s.looks_at == "model" else s(whole)
+        for s in scores
     }
     found = {name: x.detach().double().cpu().numpy() for name, x in values.items()}
     diverged = int(np.max([np.sum(~np.isfinite(v)) for v in found.values()]))

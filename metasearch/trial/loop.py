@@ -199,8 +199,9 @@ class Trial:
             name: float(np.sum(v) if name.startswith("tasks/") else np.mean(v))
             for name, v in tally.items()
         }
-        for score in self.config.also:
-            scalars[f"score/{score.name}"] = float(np.nanmean(verdicts.after[score.name]))
+        for name, values in verdicts.after.items():
+            if name != self.config.score.name:
+                scalars[f"score/{name}"] = mean_interval(values).mean
         scalars["tasks/diverged"] = float(verdicts.diverged)
         return scalars
 

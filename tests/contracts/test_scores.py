@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from metasearch.errors import DataError
 from metasearch.models.base import LikelihoodModel
 from metasearch.registry import revive, to_data
 from metasearch.scores import SCORES
@@ -19,6 +20,11 @@ def score(request):
     return SCORES[request.param]()
 
 
+@pytest.fixture(params=[name for name, kind in SCORES.items() if kind().proper])
+def proper(request):
+    return SCORES[request.param]()
+
+
 def test_the_family_of_these_tests_serves_every_score():
     assert isinstance(Factor(), LikelihoodModel)
 
@@ -27,7 +33,10 @@ def test_it_says_what_it_is(score):
     assert SCORES[score.name] is type(score)
     assert score.direction in {"minimize", "maximize"}
     assert score.unit
-    assert isinstance(score.needs_features, bool) and isinstance(score.needs_likelihood, bool)
+    assert score.looks_at in {"samples", "model"}
+    flags = (score.proper, score.needs_features, score.needs_likelihood)
+    assert all(isinstance(flag, bool) for flag in flags)
+    assert score.looks_at == "model" or not score.needs_likelihood
     assert score.least >= 1
     assert revive(SCORES, to_data(score), "score") == score
 
@@ -44,15 +53,15 @@ def test_it_is_a_function_of_the_subject_and_draws_from_no_global_generator(scor
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_true_distribution_scores_better_than_a_wrong_one_in_every_task(score):
-    good, bad = score(subject(8)), score(subject(8, means=true_means(8) + 0.8))
-    sign = 1 if score.direction == "minimize" else -1
+def test_the_true_distribution_scores_better_than_a_wrong_one_in_every_task(proper):
+    good, bad = proper(subject(8)), proper(subject(8, means=true_means(8) + 0.8))
+    sign = 1 if proper.direction == "minimize" else -1
     assert (sign * good < sign * bad).all()
 
 
-def test_it_worsens_step_by_step_as_the_model_moves_away(score):
-    means = [score(subject(8, means=true_means(8) + shift)).mean() for shift in (0, 0.2, 0.4, 0.8)]
-    sign = 1 if score.direction == "minimize" else -1
+def test_it_worsens_step_by_step_as_the_model_moves_away(proper):
+    means = [proper(subject(8, means=true_means(8) + shift)).mean() for shift in (0, 0.1, 0.2, 0.4)]
+    sign = 1 if proper.direction == "minimize" else -1
     assert all(sign * a < sign * b for a, b in pairwise(means))
 
 
@@ -96,11 +105,23 @@ def test_if_every_task_diverged_all_is_nan(score):
 def test_scores_of_samples_have_an_anchor_and_likelihoods_have_none(score):
     values = anchor_score(score, subject(6))
     assert values.shape == (6,)
-    assert values.isnan().all() if score.needs_likelihood else values.isfinite().all()
+    assert values.isnan().all() if score.looks_at == "model" else values.isfinite().all()
 
 
 def test_scores_of_samples_see_only_the_images_they_are_given(score):
+    if score.looks_at == "model":
+        return
     images = {"x": real(5, 9, "other").flatten(0, 1)}
     one = score(subject(5).posing(images))
     two = score(subject(5, means=true_means(5) + 0.8).posing(images))
-    assert torch.equal(one, two) is not score.needs_likelihood
+    assert torch.equal(one, two)
+
+
+def test_too_few_images_on_a_side_are_refused_in_words(score):
+    if score.least == 1:
+        return
+    enough = {"n_samples": score.least, "query": score.least}
+    assert score(subject(3, **enough)).isfinite().all()
+    for side, few in (("n_samples", "samples"), ("query", "query images")):
+        with pytest.raises(DataError, match=rf"{score.name!r}: got .*{score.least - 1} {few}"):
+            score(subject(3, **{**enough, side: score.least - 1}))

@@ -93,6 +93,10 @@ class Fitted:
     means: Tensor  # [tasks, d]
 
     @property
+    def gradients(self) -> int:
+        return 12 * self.tasks
+
+    @property
     def tasks(self) -> int:
         return len(self.means)
 

@@ -10,7 +10,9 @@ import torch
 
 from metasearch.errors import DataError
 from metasearch.rng import Stream
-from metasearch.scores.critic import JSD, TRUST, Critic, best_factor, covariates, cross_entropy
+from metasearch.scores.c2st import C2ST
+from metasearch.scores.critic import TRUST, Critic, best_factor, covariates, cross_entropy
+from metasearch.scores.jsd import JSD
 from metasearch.tasks.base import Episodes
 from tests.scores.fakes import Plain, real, subject
 
@@ -31,11 +33,10 @@ def test_a_critic_without_opinion_has_cross_entropy_ln_2_and_accuracy_one_half()
 
 def test_a_blind_critic_gives_zero():
     blind = Plain(matrix=torch.zeros(16, 3, dtype=torch.float64))
-    found = JSD().discriminate(subject(4, features=blind))
-    torch.testing.assert_close(
-        found.cross_entropy, torch.full((4,), math.log(2), dtype=torch.float64), rtol=0, atol=1e-6
-    )
-    assert (found.accuracy == 0.5).all()
+    given = subject(4, features=blind)
+    zero = torch.zeros(4, dtype=torch.float64)
+    torch.testing.assert_close(JSD()(given), zero, rtol=0, atol=1e-6)
+    assert (C2ST()(given) == 0.5).all()
 
 
 def test_both_sides_count_alike_however_many_images_they_have():
@@ -49,7 +50,7 @@ def test_both_sides_count_alike_however_many_images_they_have():
 def test_disjoint_supports_give_nearly_ln_2():
     values = JSD()(posed(12, real(12, 20, "far") + 6, query=10))
     assert (values > 0.67).all() and (values <= math.log(2)).all()
-    assert (JSD().discriminate(posed(12, real(12, 20, "far") + 6)).accuracy == 1).all()
+    assert (C2ST()(posed(12, real(12, 20, "far") + 6)) == 1).all()
 
 
 def test_equal_distributions_give_zero_within_noise():
@@ -144,5 +145,13 @@ def test_covariates_are_offsets_from_the_support_and_distances_to_it():
 def test_too_few_images_or_no_ridge_is_refused_in_words():
     with pytest.raises(DataError, match=r"'jsd': got 3 samples and 8 query .* at least 4"):
         JSD()(subject(3, n_samples=3))
-    with pytest.raises(ValueError, match="ridge must be above 0, got 0"):
-        JSD(ridge=0.0)
+    for kind in (JSD, C2ST):
+        with pytest.raises(ValueError, match="ridge must be above 0, got 0"):
+            kind(ridge=0.0)
+
+
+def test_accuracy_and_divergence_are_of_one_critic():
+    near, far = (posed(24, real(24, 20, "apart") + shift) for shift in (0.1, 0.5))
+    assert 0.5 < float(C2ST()(near).mean()) < float(C2ST()(far).mean()) <= 1
+    sure = C2ST()(far) == 1
+    assert (JSD()(far)[sure] > JSD()(far)[~sure].mean()).all()

@@ -10,7 +10,6 @@ from metasearch.models.base import noise_per_task
 from metasearch.rng import Stream
 from metasearch.scores import features as module
 from metasearch.scores.base import Subject, anchor_score
-from metasearch.scores.critic import JSD
 from metasearch.scores.features import (
     ConvFeatures,
     build_trunk,
@@ -19,6 +18,7 @@ from metasearch.scores.features import (
     pixel_features,
     random_features,
 )
+from metasearch.scores.jsd import JSD
 from metasearch.scores.mmd import MMD
 from tests.scores.fakes import Factor, Fitted, Handwriting, Strokes, true_means
 

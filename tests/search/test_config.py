@@ -268,7 +268,7 @@ def test_a_recipe_that_cannot_be_run_is_refused(load):
         file.trial({**tree, "seed": "x"})
 
 
-def test_a_likelihood_beside_the_score_needs_models_that_have_one():
+def test_a_likelihood_that_ranks_needs_models_that_have_one_and_one_that_is_watched_does_not():
     config = TrialConfig(
         tasks=Glyphs(),
         models=(VAE(), GAN()),
@@ -277,7 +277,8 @@ def test_a_likelihood_beside_the_score_needs_models_that_have_one():
         also=(SCORES["jsd"](),),
     )
     assert list(problems(config)) == []
-    ((path, _),) = problems(replace(config, also=(SCORES["nll"](),)))
+    assert list(problems(replace(config, also=(SCORES["nll"](),)))) == []
+    ((path, _),) = problems(replace(config, score=SCORES["nll"]()))
     assert path == ("models", 1)
 
 

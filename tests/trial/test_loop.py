@@ -14,13 +14,14 @@ from metasearch.algorithms import MAML, Joint, Reptile, Scratch
 from metasearch.engine.base import InnerLoop
 from metasearch.errors import ConfigError, RunError
 from metasearch.models import GAN, VAE
+from metasearch.models.base import LikelihoodModel
 from metasearch.models.nets import Mlp
 from metasearch.registry import to_data
 from metasearch.scores import SCORES
 from metasearch.scores.features import random_features
 from metasearch.trial.checkpoint import Frozen
 from metasearch.trial.config import Budget, Judging, Strategy, TrialConfig
-from metasearch.trial.judge import Panel, judge, settle
+from metasearch.trial.judge import Panel, applies, judge, settle
 from metasearch.trial.loop import Bench, Trial, champion_at, pick_device, run_trial
 from tests.games import Blobs, BlobSource
 
@@ -205,3 +206,32 @@ def test_a_snapshot_is_readable_by_others(bench, tmp_path):
 def test_opening_builds_one_member_for_each_model(bench):
     trial = Trial.open(config(**POOL), bench)
     assert len(trial.population.members) == 2
+
+
+ENOUGH = {"tasks": BlobSource(query=5), "budget": Budget(gradients=120, reports=1)}
+
+
+@pytest.mark.parametrize("family", [VAE(latent=4, net=NET), GAN(latent=4, net=NET)])
+def test_every_score_that_a_family_has_can_be_watched_and_those_it_has_not_are_left_out(
+    bench, family
+):
+    also = tuple(kind() for name, kind in SCORES.items() if name != "mmd")
+    (last,) = run_trial(config(models=(family,), also=also, **ENOUGH), bench=bench)
+    watched = {name.partition("/")[2] for name in last.scalars if name.startswith("score/")}
+    assert watched == {s.name for s in also if applies(s, family)}
+    assert ("nll" in watched) is isinstance(family, LikelihoodModel)
+    assert all(np.isfinite(v) for v in last.scalars.values())
+    assert last.scalars["score/cost"] == BlobSource().shot * INNER.steps * len(family.turns)
+
+
+@pytest.mark.parametrize("name", list(SCORES))
+def test_any_score_may_rank(bench, name):
+    (last,) = run_trial(config(score=SCORES[name](), **ENOUGH), bench=bench)
+    assert last.final and np.isfinite([last.score, last.low, last.high, last.before]).all()
+
+
+def test_watching_changes_no_score(bench):
+    (alone,) = run_trial(config(**ENOUGH), bench=bench)
+    also = (SCORES["copying"](), SCORES["nll"]())
+    (watched,) = run_trial(config(also=also, **ENOUGH), bench=bench)
+    assert watched.per_task == alone.per_task and watched.before == alone.before
