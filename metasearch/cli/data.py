@@ -21,7 +21,10 @@ space_verbs = typer.Typer(no_args_is_help=True, help="Look at search files.")
 
 def tasks(
     source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="glyphs, glyphs:SIZE, strokes, omniglot:PATH, a path.")
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="glyphs, glyphs:SIZE, strokes, omniglot:PATH, a path."
+        ),
     ],
     sheet: Annotated[
         Path | None, typer.Option("-o", "--sheet", help="Write a contact sheet as PNG.")
