@@ -1,6 +1,7 @@
 """How it is meta-learned: one file per meta-algorithm."""
 
 from metasearch.algorithms.anil import ANIL
+from metasearch.algorithms.imaml import IMAML
 from metasearch.algorithms.joint import Joint
 from metasearch.algorithms.maml import MAML
 from metasearch.algorithms.meta_sgd import MetaSGD
@@ -17,6 +18,7 @@ ALGORITHMS = Table(
         "maml": MAML,
         "anil": ANIL,
         "meta_sgd": MetaSGD,
+        "imaml": IMAML,
     },
     room="algorithms",
 )

@@ -12,7 +12,15 @@ from torch import Tensor
 from metasearch.engine.base import Adapted, Engine, InnerLoop, Order, TaskGradients
 from metasearch.engine.loop import Loop
 from metasearch.engine.memory import tasks_at_once
-from metasearch.models.base import Learner, NoiseSource, Params, noise_of_some
+from metasearch.models.base import (
+    GenerativeModel,
+    Learner,
+    Net,
+    Nets,
+    NoiseSource,
+    Params,
+    noise_of_some,
+)
 from metasearch.tasks.base import Batch, Episodes
 
 
@@ -161,6 +169,27 @@ class Adapter:
         return replace(self, inner=replace(self.inner, steps=0, test_steps=None))
 
 
+def seen_by(player: str, family: GenerativeModel, nets: Nets) -> Nets:
+    """The nets as a player sees them: what others make without its doing is a constant.
+
+    A discriminator meets a generator's images as constants, so its inner steps carry no path into
+    the generator, and no derivative runs from one player's weights through the other's steps. What
+    others make of the player's own images, such as their logits, is differentiated.
+    """
+    own = family.players[player]
+    return {name: net if name in own else _constant(net) for name, net in nets.items()}
+
+
+def _constant(net: Net) -> Net:
+    def call(*inputs: Tensor) -> Tensor:
+        if any(x.requires_grad for x in inputs):
+            return net(*inputs)
+        with torch.no_grad():
+            return net(*inputs)
+
+    return call
+
+
 def inner_losses(
     adapted: Adapted, inner: InnerLoop, images: Batch, noise: NoiseSource
 ) -> dict[str, Tensor]:
@@ -172,78 +201,48 @@ def inner_losses(
 
 
 def inner_step(
-    adapted: Adapted, inner: InnerLoop, images: Batch, noise: NoiseSource, k: int
+    adapted: Adapted,
+    inner: InnerLoop,
+    images: Batch,
+    noise: NoiseSource,
+    k: int,
+    *,
+    cross: bool = False,
 ) -> dict[str, Tensor]:
-    """The `k`-th inner step: every turn of the game once; the players' per-image losses."""
+    """The `k`-th inner step: every turn of the game once; the players' per-image losses.
+
+    With `cross` a player's loss may be differentiated in what the others made.
+    """
     family = adapted.learner.family
     last: dict[str, Tensor] = {}
+
+    def loss_of(player: str, turn: int | str) -> Tensor:
+        nets = adapted.nets if cross else seen_by(player, family, adapted.nets)
+        return family.loss(player, nets, images, noise(images, "inner", k, turn))
+
     if inner.play == "simultaneous":
-        last = {
-            player: family.loss(player, adapted.nets, images, noise(images, "inner", k, player))
-            for player in family.players
-        }
+        last = {player: loss_of(player, player) for player in family.players}
         adapted.play(last)
         return last
     for turn, player in enumerate(family.turns):
-        loss = family.loss(player, adapted.nets, images, noise(images, "inner", k, turn))
+        loss = loss_of(player, turn)
         adapted.step(player, loss)
         last[player] = loss
     return last
 
 
-def bilevel(
-    step: MetaStep,
-    inner: InnerLoop,
-    episodes: Episodes,
-    noise: NoiseSource,
-    *,
-    order: Order,
-    earlier: float = 0.0,
-) -> MetaGradient:
-    """Adapt on the support, then differentiate the query loss: MAML and all that descends from it.
-
-    `earlier` in [0, 1) is the share of the outer loss that the inner steps before the last get,
-    evenly.
-    """
-    adapted = step.engine.open(
-        step.learner, len(episodes.tasks), inner, order=order, rates=step.rates
-    )
-    before = inner.steps - 1
-    shares = [earlier / before] * before + [1 - earlier] if earlier and before > 0 else [1.0]
-    parts: list[MetaGradient] = []
-    for k in range(max(inner.steps, 1)):
-        if inner.steps:
-            inner_step(adapted, inner, episodes.support, noise, k)
-        if k >= inner.steps - len(shares):
-            share = shares[k - max(inner.steps, 1)]
-            losses = outer_losses(adapted, episodes.query, noise)
-            scaled = {player: share * x for player, x in losses.items()}
-            parts.append(MetaGradient.of(adapted, adapted.meta_gradient(scaled, order), losses))
-    return _added(parts)
-
-
-def _added(parts: list[MetaGradient]) -> MetaGradient:
-    """The sum of the gradients of one adaptation; a task counts if it stayed finite throughout."""
-    last = parts[-1]
-    if len(parts) == 1:
-        return last
-
-    def total(name: str, of: str) -> Tensor:
-        return torch.stack([getattr(part, of)[name] for part in parts]).sum(0)
-
-    return replace(
-        last,
-        values={name: total(name, "values") for name in last.values},
-        rates={name: total(name, "rates") for name in last.rates},
-        finite=torch.stack([part.finite for part in parts]).all(0),
-    )
-
-
-def outer_losses(adapted: Adapted, images: Batch, noise: NoiseSource) -> dict[str, Tensor]:
+def outer_losses(
+    adapted: Adapted, images: Batch, noise: NoiseSource, *, cross: bool = False
+) -> dict[str, Tensor]:
     """Each player's per-image loss [tasks * n] with the weights as they are now."""
-    family = adapted.learner.family
+    family, nets = adapted.learner.family, adapted.nets
     return {
-        player: family.loss(player, adapted.nets, images, noise(images, "outer", player))
+        player: family.loss(
+            player,
+            nets if cross else seen_by(player, family, nets),
+            images,
+            noise(images, "outer", player),
+        )
         for player in family.players
     }
 

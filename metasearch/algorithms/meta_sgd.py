@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from metasearch.algorithms.base import MetaGradient, MetaStep, bilevel, meta_batch
+from metasearch.algorithms.base import MetaGradient, MetaStep, meta_batch
+from metasearch.algorithms.bilevel import Bilevel, by_player_losses
 from metasearch.engine.base import InnerLoop, Order
 from metasearch.models.base import NoiseSource
 from metasearch.registry import component
@@ -38,8 +39,5 @@ class MetaSGD:
     def meta_gradient(self, step: MetaStep, episodes: Episodes, noise: NoiseSource) -> MetaGradient:
         """The mean over tasks of d L(phi_K; query) / d (theta, rates)."""
         order: Order = 1 if self.first_order else 2
-        return meta_batch(self._once, step, episodes, noise, inner=self.inner, order=order)
-
-    def _once(self, step: MetaStep, episodes: Episodes, noise: NoiseSource) -> MetaGradient:
-        order: Order = 1 if self.first_order else 2
-        return bilevel(step, self.inner, episodes, noise, order=order)
+        once = Bilevel(self.inner, by_player_losses(), order)
+        return meta_batch(once, step, episodes, noise, inner=self.inner, order=order)

@@ -30,11 +30,12 @@ class InnerLoop:
     play: Literal["alternating", "simultaneous"] = "alternating"
     adapts: str = "all"  # "all", "head", "film", or a net of the family such as "decoder"
     rates: Rates = "fixed"  # what is meta-learned of the rate, starting from `lr`
+    proximal: float = 0.0  # adds proximal / 2 times the squared way from the start to the loss
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""
-        if min(self.steps, self.test_steps or 0, self.lr, self.clip) < 0:
-            raise ValueError("steps, test_steps, lr and clip must not be negative")
+        if min(self.steps, self.test_steps or 0, self.lr, self.clip, self.proximal) < 0:
+            raise ValueError("steps, test_steps, lr, clip and proximal must not be negative")
         if not 0 <= self.momentum < 1:
             raise ValueError("momentum must be at least 0 and below 1")
 

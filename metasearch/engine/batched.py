@@ -117,6 +117,10 @@ class BatchedAdapted:
             self.gradients += losses[player].numel()
             self._spent[player] += losses[player].numel()
             self._move(player, grads)
+        if second:
+            for layers in self._layers.values():
+                for layer in layers:
+                    layer.rename()
         self._forget()
 
     def meta_gradient(self, losses: Mapping[str, Tensor], order: Order) -> TaskGradients:
@@ -212,6 +216,8 @@ class BatchedAdapted:
 
     def _move(self, player: str, grads: Sequence[Sequence[Tensor]]) -> None:
         layers, rule, scale = self._moving[player], self._rules[player], None
+        if strength := self._inner.proximal:
+            grads = [layer.pulled(g, strength) for layer, g in zip(layers, grads, strict=True)]
         if self._inner.clip:
             squares = [layer.norms(g) for layer, g in zip(layers, grads, strict=True)]
             norm = (torch.stack(squares).sum(0) + 1e-16).sqrt()

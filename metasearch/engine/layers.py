@@ -57,6 +57,12 @@ class TaskLayer(nn.Module):
         """Squared norm of the weights' gradient in each task, [T]."""
         return torch.stack([g.flatten(1).square().sum(1) for g in grads]).sum(0)
 
+    def pulled(self, grads: Sequence[Tensor], strength: float) -> list[Tensor]:
+        """The gradients with that of a pull back to where the tasks started."""
+        back = [strength * (w - self.start[name]) for name, w in self.fast.items()]
+        keep = self.order == 2
+        return [g + (b if keep else b.detach()) for g, b in zip(grads, back, strict=True)]
+
     def move(self, grads: Sequence[Tensor], rule: Rule, scale: Tensor | None) -> None:
         """One inner step along the gradients of the probes, times `scale` [T]."""
         for (name, w), g in zip(list(self.fast.items()), grads, strict=True):
@@ -65,6 +71,13 @@ class TaskLayer(nn.Module):
                 self.fast[name] = w - rule(self.place + name, scaled)
             else:
                 rule.move(self.place + name, w, scaled)
+
+    def rename(self) -> None:
+        """New names for the same weights, in which the next step differentiates: in these alone.
+
+        What other players have come to because of the weights hangs on the old names.
+        """
+        self.fast = {name: w.view_as(w) for name, w in self.fast.items()}
 
     def forget(self) -> None:
         """Drop what was recorded of earlier calls."""

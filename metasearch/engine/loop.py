@@ -89,6 +89,11 @@ class LoopAdapted:
                 self._spent[player] += loss.numel()
         for player, gradients in found.items():
             self._move(player, gradients)
+        if second:
+            for fast in self._fast:
+                # New names for the same values: the next step differentiates in these alone, not
+                # also in what the other players have come to because of them.
+                fast.update({name: p.view_as(p) for name, p in fast.items()})
 
     def meta_gradient(self, losses: Mapping[str, Tensor], order: Order) -> TaskGradients:
         """Each player's loss differentiated in its own meta-parameters; mean of finite tasks."""
@@ -155,11 +160,21 @@ class LoopAdapted:
     def _move(self, player: str, gradients: list[Params]) -> None:
         for task, found in enumerate(gradients):
             rule, fast = self._rules[player][task], self._fast[task]
-            for name, g in _clip(found, self._inner.clip).items():
+            pulled = self._pulled(found, fast, self._start[task])
+            for name, g in _clip(pulled, self._inner.clip).items():
                 new = fast[name] - rule(name, g)
                 keep = self._order == 2 or rule.learns
                 fast[name] = new if keep else new.detach().requires_grad_()
             rule.steps += 1
+
+    def _pulled(self, gradients: Params, fast: Params, start: Params) -> Params:
+        """With the derivative of the pull back to where the task started."""
+        strength = self._inner.proximal
+        if not strength:
+            return gradients
+        back = {name: strength * (fast[name] - start[name]) for name in gradients}
+        keep = self._order == 2
+        return {n: g + (back[n] if keep else back[n].detach()) for n, g in gradients.items()}
 
 
 def _copies(values: Params) -> Params:

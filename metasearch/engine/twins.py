@@ -60,7 +60,8 @@ class Maker:
     def _linear(self, source: nn.Linear) -> type[TaskLayer]:
         """Low rank while the history is thinner than the weights, and only where it is exact."""
         inner = self.inner
-        plain = inner.optimizer == "sgd" and not inner.momentum and inner.rates != "per_parameter"
+        plain = inner.optimizer == "sgd" and not inner.momentum and not inner.proximal
+        plain = plain and inner.rates != "per_parameter"
         ins, outs = source.in_features, source.out_features
         thin = inner.steps * ROWS_PER_STEP / 2 <= ins * outs / (ins + outs)
         return LowRankLinear if self.low_rank and plain and thin else StackedLinear

@@ -73,16 +73,10 @@ class GAN:
         return found | {"one": z[:1].expand_as(z)} if self._one_latent else found
 
     def loss(self, player: str, nets: Nets, batch: Batch, noise: Noise) -> Tensor:
-        """The discriminator's or the generator's loss of each image.
-
-        The discriminator sees fakes as constants: its inner steps carry no path into the
-        generator, also when they are differentiated through.
-        """
-        z = noise["one" if self._one_latent else "z"]
+        """The discriminator's or the generator's loss of each image."""
+        fake = _image(nets, noise["one" if self._one_latent else "z"])
         if player == "generator":
-            return self.objective.generator(nets["discriminator"](_image(nets, z)))
-        with torch.no_grad():
-            fake = _image(nets, z)
+            return self.objective.generator(nets["discriminator"](fake))
         return self.objective.critic(nets["discriminator"], batch["x"], fake, noise["mix"])
 
     @property

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
+from metasearch.models import discrepancy
+from metasearch.models.discrepancy import WIDTHS, radial
 from metasearch.registry import component
 from metasearch.scores.base import Direction, Sight, Subject, check_enough, finite_or_nan
-
-WIDTHS = (0.5, 1.0, 2.0)  # of the features' scale
 
 
 @component
@@ -54,10 +54,7 @@ class MMD:
 
 def mmd_squared(x: Tensor, y: Tensor, scale: float) -> Tensor:
     """The U-statistic of MMD^2 of each task [tasks] for features [tasks, n, d], [tasks, m, d]."""
-    x, y = x.double(), y.double()
-    return (
-        _mean_of_pairs(x, scale) + _mean_of_pairs(y, scale) - 2 * kernel(x, y, scale).mean((1, 2))
-    )
+    return discrepancy.mmd_squared(x.double(), y.double(), partial(kernel, scale=scale))
 
 
 def kernel(x: Tensor, y: Tensor, scale: float) -> Tensor:
@@ -65,18 +62,6 @@ def kernel(x: Tensor, y: Tensor, scale: float) -> Tensor:
 
     Features have mean squared norm 1 over train images, where the polynomial is ``(1 + 1)^3``.
     """
-    inner = x @ y.mT
-    squared = x.square().sum(2).unsqueeze(2) + y.square().sum(2).unsqueeze(1) - 2 * inner
-    # The difference of large numbers may fall a little below zero.
-    squared = squared.clamp_min(0)
-    total = (inner + 1) ** 3 / 8
-    for width in WIDTHS:
-        total = total + torch.exp(-squared / (2 * (width * scale) ** 2))
-    return total / (1 + len(WIDTHS))
-
-
-def _mean_of_pairs(x: Tensor, scale: float) -> Tensor:
-    """The mean kernel over pairs of different images."""
-    n = x.shape[1]
-    k = kernel(x, x, scale)
-    return (k.sum((1, 2)) - k.diagonal(dim1=1, dim2=2).sum(1)) / (n * (n - 1))
+    polynomial = (x @ y.mT + 1) ** 3 / 8
+    n = len(WIDTHS)
+    return (polynomial + n * radial(x, y, scale, WIDTHS)) / (1 + n)

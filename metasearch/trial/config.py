@@ -9,13 +9,11 @@ import torch
 
 from metasearch.algorithms import ALGORITHMS
 from metasearch.algorithms.base import MetaAlgorithm
-from metasearch.algorithms.maml import MAML
 from metasearch.engine import ENGINES, Batched
 from metasearch.engine.base import Engine
 from metasearch.errors import ConfigError
 from metasearch.models import MODELS
 from metasearch.models.base import GenerativeModel, Learner, LikelihoodModel
-from metasearch.models.gan import GAN
 from metasearch.registry import OneOf, at_least, component, revive
 from metasearch.scores import SCORES
 from metasearch.scores.base import Score
@@ -24,6 +22,7 @@ from metasearch.selectors.base import Selector
 from metasearch.selectors.random import Random
 from metasearch.tasks import SOURCES
 from metasearch.tasks.base import TaskSource
+from metasearch.trial.compatibility import misfit
 
 
 @component
@@ -162,17 +161,6 @@ def _no_device(device: str) -> str:
         torch.device("cpu" if device == "auto" else device)
     except RuntimeError:
         return f"no device is called {device!r}; allowed are auto, cpu, cuda, cuda:1 and so on."
-    return ""
-
-
-def misfit(algorithm: MetaAlgorithm, model: GenerativeModel) -> str:
-    """Why an algorithm cannot meta-train a family; empty if it can."""
-    second = isinstance(algorithm, MAML) and not algorithm.first_order
-    if second and isinstance(model, GAN) and model.objective.penalises_slope:
-        return (
-            "the gradient penalty is a derivative already, and 'maml' with second order would need "
-            "its third. Set first_order: true, or use another objective."
-        )
     return ""
 
 

@@ -16,6 +16,7 @@ from metasearch.models.adversarial import Wasserstein
 from metasearch.models.base import Learner, noise_per_task, shared_noise
 from metasearch.models.nets import Mlp
 from metasearch.rng import Stream
+from metasearch.trial.compatibility import misfit
 from tests.games import Blobs, adapt, points, quadratic
 
 NET = Mlp(hidden=12)
@@ -38,7 +39,9 @@ def engine(request):
 
 
 @pytest.fixture(params=["vae", "gan"])
-def learner(request):
+def learner(request, algorithm):
+    if reason := misfit(algorithm, FAMILIES[request.param]):
+        pytest.skip(reason)
     return Learner.create(FAMILIES[request.param], (1, 8, 8), Stream(0).at("init"))
 
 

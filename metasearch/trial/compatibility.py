@@ -1,0 +1,95 @@
+"""Which algorithm can meta-train which family, and why another cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from metasearch.algorithms.anil import ANIL
+from metasearch.algorithms.base import MetaAlgorithm
+from metasearch.algorithms.imaml import IMAML
+from metasearch.algorithms.maml import MAML
+from metasearch.algorithms.meta_sgd import MetaSGD
+from metasearch.models.adversarial import Objective
+from metasearch.models.base import GenerativeModel
+
+
+def misfit(algorithm: MetaAlgorithm, model: GenerativeModel) -> str:
+    """Why an algorithm cannot meta-train a family; empty if it can.
+
+    What is asked is what a family is made of, not what it is called.
+    """
+    for rule in (_second_order, _implicit, _judged_as_a_game, _between_players):
+        if reason := rule(algorithm, model):
+            return reason
+    return ""
+
+
+def _second_order(algorithm: MetaAlgorithm, model: GenerativeModel) -> str:
+    """Second derivatives of losses that are derivatives already, or hold something constant."""
+    if not isinstance(algorithm, MAML | ANIL | MetaSGD) or algorithm.first_order:
+        return ""
+    parts = list(_settings(model))
+    if any(isinstance(x, Objective) and x.penalises_slope for _, x in parts):
+        return (
+            "its loss penalises the critic's slope, which is a derivative already, and "
+            f"{algorithm.name!r} with second order would need its third. Set first_order: true, or "
+            "use another objective."
+        )
+    if ("spectral", True) in parts:
+        return (
+            "spectral normalisation holds singular vectors constant, so its second derivative, "
+            f"which {algorithm.name!r} with second order needs, is not the true one. Set "
+            "first_order: true, or spectral: false."
+        )
+    return ""
+
+
+def _implicit(algorithm: MetaAlgorithm, model: GenerativeModel) -> str:
+    if not isinstance(algorithm, IMAML):
+        return ""
+    if len(model.players) > 1:
+        return (
+            "'imaml' solves for the minimum of one loss, and a game of several players has no such "
+            "thing: the derivative of its steps is not symmetric. Use maml or reptile."
+        )
+    if algorithm.inner.rates != "fixed":
+        return (
+            "'imaml' looks at where the inner loop ends, which says nothing of its rates. Set "
+            "inner.rates: fixed, or use maml or meta_sgd."
+        )
+    return ""
+
+
+def _judged_as_a_game(algorithm: MetaAlgorithm, model: GenerativeModel) -> str:
+    if isinstance(algorithm, MAML) and algorithm.outer != "player_losses" and _alone(model):
+        return (
+            f"outer: {algorithm.outer} is for games, whose losses say little of what is drawn; "
+            f"{model.name!r} has one loss, which is fit to be judged by. Set outer: player_losses."
+        )
+    return ""
+
+
+def _between_players(algorithm: MetaAlgorithm, model: GenerativeModel) -> str:
+    if not isinstance(algorithm, MAML) or algorithm.cross_player == "stop":
+        return ""
+    if algorithm.first_order or _alone(model):
+        return (
+            "cross_player: through follows derivatives from one player's steps into another's, for "
+            "which it takes two players and first_order: false. Set cross_player: stop."
+        )
+    return ""
+
+
+def _alone(model: GenerativeModel) -> bool:
+    return len(model.players) == 1
+
+
+def _settings(part: Any) -> Iterator[tuple[str, Any]]:
+    """Every setting of a component and of the components in it."""
+    for field in fields(part):
+        value = getattr(part, field.name)
+        yield field.name, value
+        if is_dataclass(value):
+            yield from _settings(value)
