@@ -21,7 +21,8 @@ class Copying:
     Each task compares the distances to the nearest support image of samples and of query images by
     the Mann-Whitney test; the mean over tasks is Stouffer's z of all of them together. About
     standard normal for real images; **below -3 the samples are copies**; far above 0 they lie
-    further off than real images do. It is a guard and no measure of quality: noise is no copy.
+    further off than real images do. It is a guard and no measure of quality: noise is no copy, and
+    samples that crowd in the middle of their class look a little like copies.
 
     Source: Meehan et al., "A Non-Parametric Test to Detect Data-Copying in Generative Models",
     2020, section 3. Differs: tasks are in the place of cells, each weighs the same, and a task's

@@ -21,7 +21,8 @@ class Frechet:
     pseudo-values of leaving out one task, whose mean has lost most of that bias, may be below 0,
     and lies near 0 for real images. What is left of the bias depends on ``judging.tasks``,
     ``judging.samples`` and `query`: compare at equal numbers only, and have at least some hundred
-    images on each side.
+    images on each side. It does not see a class that lost its variety, as long as all
+    classes together have theirs: read it with `diversity` or `recall`.
 
     Source: Heusel et al., "GANs Trained by a Two Time-Scale Update Rule", 2017, eq. 6; Chong &
     Forsyth, "Effectively Unbiased FID", 2020, on the bias. Differs: features of our own, relative

@@ -19,7 +19,7 @@ class KID:
     It compares means, variances and skewness in features. Zero in expectation when both come from
     one distribution, and then as often negative as positive. `pooled` puts the images of all tasks
     into one heap, relative to the support of their task, and tells pseudo-values of leaving out one
-    task: more images for one estimate, which no longer sees what differs from task to task.
+    task: more images for one estimate, which no longer sees a class that lost its variety.
 
     Source: Binkowski et al., "Demystifying MMD GANs", 2018, section 4 and eq. 4. Differs: the
     kernel is scaled to 1 on average for a real image with itself, per task or over all tasks
