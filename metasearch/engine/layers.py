@@ -26,6 +26,7 @@ class TaskLayer(nn.Module):
     """A layer with weights of its own for each task, stacked as [T, ...]."""
 
     moves = True  # in inner steps
+    unstacked: frozenset[str] = frozenset()  # weights that the layer knows by other means
 
     def __init__(self, source: nn.Module, place: str, tasks: int, order: int) -> None:
         super().__init__()
@@ -36,7 +37,7 @@ class TaskLayer(nn.Module):
         if order == 2:
             # One leaf shared by all tasks: the meta-gradient flows back into it as their sum.
             self.start = {name: p.clone().requires_grad_() for name, p in self.start.items()}
-        self.fast = {name: self._stack(p) for name, p in self.start.items()}
+        self.fast = {n: self._stack(p) for n, p in self.start.items() if n not in self.unstacked}
 
     def _stack(self, p: Tensor) -> Tensor:
         wide = p.unsqueeze(0).expand(self.tasks, *p.shape)
@@ -160,12 +161,13 @@ class StackedLinear(TaskLayer):
 class LowRankLinear(TaskLayer):
     """The same for SGD, by history instead of by weights; the bias is stacked, for it is small."""
 
-    def __init__(self, source: nn.Linear, place: str, tasks: int, order: int) -> None:
+    unstacked = frozenset({"weight"})
+
+    def __init__(self, source: nn.Linear, place: str, tasks: int, order: int, steps: int) -> None:
         super().__init__(source, place, tasks, order)
         self.shared = self.start["weight"]
-        self.fast = {name: w for name, w in self.fast.items() if name != "weight"}
         self.calls: list[tuple[Tensor, Tensor]] = []
-        self.history: tuple[Tensor, Tensor] | None = None  # inputs [T, r, in], pulls [T, r, out]
+        self.inputs, self.pulls = Rows(steps), Rows(steps)
 
     def forward(self, x: Tensor) -> Tensor:
         """[T * n, ..., in] to [T * n, ..., out]."""
@@ -173,9 +175,9 @@ class LowRankLinear(TaskLayer):
         flat = x.reshape(self.tasks, -1, x.shape[-1])
         if "bias" in self.fast:
             y = y + self.fast["bias"].unsqueeze(1)
-        if self.history is not None:
-            inputs, pulls = self.history
-            y = torch.baddbmm(y, torch.bmm(flat, inputs.transpose(1, 2)), pulls, alpha=-1)
+        if self.inputs.all is not None:
+            close = torch.bmm(flat, self.inputs.all.transpose(1, 2))
+            y = torch.baddbmm(y, close, self.pulls.all, alpha=-1)
         if torch.is_grad_enabled():
             if not y.requires_grad:
                 y.requires_grad_()
@@ -198,11 +200,11 @@ class LowRankLinear(TaskLayer):
     def move(self, grads: Sequence[Tensor], rule: Rule, scale: Tensor | None) -> None:
         """Append this step's inputs and output gradients to the history."""
         super().move(grads[len(self.calls) :], rule, scale)
-        if not self.calls:
-            return
-        inputs, outs = self._factors(grads)
-        pulls = rule(self.place + "weight", outs if scale is None else outs * _wide(scale, outs))
-        self.history = self._append(inputs, pulls)
+        keep = self.order == 2 or rule.learns
+        for (inputs, _), out in zip(self.calls, grads, strict=False):
+            scaled = out if scale is None else out * _wide(scale, out)
+            self.inputs.append(inputs, keep=keep)
+            self.pulls.append(rule(self.place + "weight", scaled), keep=keep)
 
     def forget(self) -> None:
         """Drop the calls; the history stays."""
@@ -218,28 +220,41 @@ class LowRankLinear(TaskLayer):
 
     def moved(self) -> dict[str, Piece]:
         """The weight's as a product."""
-        if self.history is None:
+        if self.inputs.all is None or self.pulls.all is None:
             way: Piece = Averaged(torch.zeros_like(self.shared))
         else:
-            inputs, pulls = self.history
-            way = Product(pulls.detach(), inputs.detach())
+            way = Product(self.pulls.all.detach(), self.inputs.all.detach())
         return {"weight": way, **super().moved()}
 
     def weights(self, task: int) -> dict[str, Tensor]:
         """Built for this one task."""
         w = self.shared.detach().clone()
-        if self.history is not None:
-            inputs, pulls = (h[task].detach() for h in self.history)
-            w -= pulls.T @ inputs
+        if self.inputs.all is not None and self.pulls.all is not None:
+            w -= self.pulls.all[task].detach().T @ self.inputs.all[task].detach()
         return {"weight": w, **super().weights(task)}
 
     def _factors(self, grads: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        inputs = torch.cat([a for a, _ in self.calls], 1)
-        return inputs, torch.cat(list(grads[: len(self.calls)]), 1)
+        """Inputs and output gradients of all calls, [T, r, in] and [T, r, out]."""
+        inputs, outs = [a for a, _ in self.calls], list(grads[: len(self.calls)])
+        return (torch.cat(inputs, 1), torch.cat(outs, 1)) if len(outs) > 1 else (*inputs, *outs)
 
-    def _append(self, inputs: Tensor, pulls: Tensor) -> tuple[Tensor, Tensor]:
-        old = self.history
-        return tuple(  # type: ignore[return-value]
-            new if old is None else torch.cat([old[i], new], 1)
-            for i, new in enumerate((inputs, pulls))
-        )
+
+class Rows:
+    """Rows [T, r, width] that grow at the end."""
+
+    def __init__(self, times: int) -> None:
+        self.all: Tensor | None = None
+        self._times = times  # how often as many rows as at first are expected
+        self._room: Tensor | None = None
+
+    def append(self, new: Tensor, *, keep: bool) -> None:
+        """Add rows [T, s, width]; `keep` if a graph still needs those that are there as they are."""
+        if self.all is None or keep:
+            self.all = new if self.all is None else torch.cat([self.all, new], 1)
+            return
+        used, end = self.all.shape[1], self.all.shape[1] + new.shape[1]
+        if self._room is None or end > self._room.shape[1]:
+            self._room = new.new_empty(len(new), max(end, self._times * used), new.shape[2])
+            self._room[:, :used] = self.all
+        self._room[:, used:end] = new
+        self.all = self._room[:, :end]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from torch import nn
 
@@ -46,7 +48,7 @@ class Maker:
         kind = self._kind(source)
         return None if kind is None else kind(source, place, self.tasks, self.order)
 
-    def _kind(self, source: nn.Module) -> type[TaskLayer] | None:
+    def _kind(self, source: nn.Module) -> Callable[..., TaskLayer] | None:
         if type(source) is nn.Linear:
             return self._linear(source)
         if isinstance(source, nn.Conv2d | nn.ConvTranspose2d) and _plain(source):
@@ -57,14 +59,16 @@ class Maker:
             return TaskEmbedding
         return _SIMPLE.get(type(source))
 
-    def _linear(self, source: nn.Linear) -> type[TaskLayer]:
+    def _linear(self, source: nn.Linear) -> Callable[..., TaskLayer]:
         """Low rank while the history is thinner than the weights, and only where it is exact."""
         inner = self.inner
         plain = inner.optimizer == "sgd" and not inner.momentum and not inner.proximal
         plain = plain and inner.rates != "per_parameter"
         ins, outs = source.in_features, source.out_features
         thin = inner.steps * ROWS_PER_STEP / 2 <= ins * outs / (ins + outs)
-        return LowRankLinear if self.low_rank and plain and thin else StackedLinear
+        if self.low_rank and plain and thin:
+            return partial(LowRankLinear, steps=inner.steps)
+        return StackedLinear
 
 
 _SIMPLE: dict[type[nn.Module], type[TaskLayer]] = {
