@@ -1,7 +1,9 @@
 """What is learned: generative families, one file each."""
 
+from metasearch.models.aae import AAE
 from metasearch.models.gan import GAN
 from metasearch.models.vae import VAE
+from metasearch.models.vaegan import VAEGAN
 from metasearch.registry import Table
 
-MODELS = Table("model", {"vae": VAE, "gan": GAN}, room="models")
+MODELS = Table("model", {"vae": VAE, "gan": GAN, "vaegan": VAEGAN, "aae": AAE}, room="models")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -10,8 +9,16 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
-from metasearch.models.base import Nets, Noise, rows
-from metasearch.models.nets import NETS, Conv, Mlp
+from metasearch.models.base import Nets, Noise
+from metasearch.models.gaussian import (
+    Gaussian,
+    draw_codes,
+    importance_bound,
+    pixel_means,
+    pixel_nats,
+    warmed,
+)
+from metasearch.models.nets import NETS, Conv, Mlp, Squeeze
 from metasearch.registry import OneOf, at_least, component
 from metasearch.rng import Stream
 from metasearch.tasks.base import Batch, Shape
@@ -22,33 +29,42 @@ class VAE:
     """A latent Gaussian, a Bernoulli per pixel, the evidence lower bound.
 
     Source: Kingma & Welling, "Auto-Encoding Variational Bayes", 2014, eq. 10 and appendix B; with
-    `beta` Higgins et al., 2017, eq. 4. Differs: grey pixels count as Bernoulli means, so a loss
+    `beta` Higgins et al., 2017, eq. 4; with `warmup` Sonderby et al., "Ladder Variational
+    Autoencoders", 2016, section 2.4. Differs: grey pixels count as Bernoulli means, so a loss
     is a cross-entropy and comparable between models, but a density only for binary images.
+
+    The objective `seed_literal` is an ablation, no bound of anything: two players, of which the
+    encoder descends -log D(E(x)) and the decoder -log D(E(x)) - log(1 - D(z)), where D scores what
+    the decoder makes of a code. See docs/guides/seed-formulas.md.
     """
 
     name: Literal["vae"] = "vae"
     latent: int = 32
     net: Annotated[Conv | Mlp, OneOf(NETS)] = Conv()
     beta: float = 1.0  # weight of the KL term in training; likelihoods are always at 1
+    warmup: float = 0.0  # share of the budget over which `beta` grows to that from 0
+    objective: Literal["elbo", "seed_literal"] = "elbo"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
-        at_least(self, latent=1, beta=0)
+        at_least(self, latent=1, beta=0, warmup=0)
 
     @property
     def domains(self) -> tuple[str, ...]:
-        """Images of one kind."""
-        return ("x",)
+        """Images of one kind; during a warm-up, how far training is."""
+        return ("x", "progress") if self.warmup else ("x",)
 
     @property
     def players(self) -> Mapping[str, tuple[str, ...]]:
-        """Encoder and decoder descend one loss together."""
+        """Encoder and decoder descend one loss together; taken literally, each its own."""
+        if self.objective == "seed_literal":
+            return {"encoder": ("encoder",), "decoder": ("decoder", "scorer")}
         return {"vae": ("encoder", "decoder")}
 
     @property
     def turns(self) -> tuple[str, ...]:
-        """One move an inner step."""
-        return ("vae",)
+        """One move of everybody an inner step."""
+        return tuple(self.players)
 
     def build(self, shape: Shape) -> Mapping[str, nn.Module]:
         """Encoder to mean and log-variance, decoder to pixel logits.
@@ -56,47 +72,53 @@ class VAE:
         Raises:
             ConfigError: the net cannot handle the shape.
         """
-        return {
+        nets: dict[str, nn.Module] = {
             "encoder": self.net.encoder(shape, 2 * self.latent),
             "decoder": self.net.decoder(self.latent, shape),
         }
+        if self.objective == "seed_literal":
+            nets["scorer"] = nn.Sequential(self.net.encoder(shape, 1), Squeeze())
+        return nets
 
     def draw(self, like: Batch, rng: Stream, *, samples: int = 1) -> Noise:
         """`eps` [rows, samples, latent] for the posterior, `z` [rows, latent] for the prior."""
-        x, n = like["x"], rows(like)
-        make = rng.torch(x.device)
-        eps = torch.randn(n, samples, self.latent, generator=make, device=x.device, dtype=x.dtype)
-        z = torch.randn(n, self.latent, generator=make, device=x.device, dtype=x.dtype)
-        return {"eps": eps, "z": z}
+        return draw_codes(like, rng, self.latent, samples)
 
-    def loss(self, player: str, nets: Nets, batch: Batch, noise: Noise) -> Tensor:  # noqa: ARG002
+    def loss(self, player: str, nets: Nets, batch: Batch, noise: Noise) -> Tensor:
         """The negative bound of each image, in nats, with the KL term times `beta`."""
-        mean, logvar = nets["encoder"](batch["x"]).chunk(2, -1)
-        z = mean + noise["eps"][:, 0] * torch.exp(0.5 * logvar)
-        nats = pixel_nats(nets["decoder"](z), batch["x"])
-        kl = -0.5 * (1 + logvar - mean**2 - logvar.exp()).sum(-1)
-        return nats + self.beta * kl
+        if self.objective == "seed_literal":
+            return _seed_loss(player, nets, batch["x"], noise["z"])
+        posterior = Gaussian.of(nets["encoder"](batch["x"]))
+        logits = nets["decoder"](posterior.at(noise["eps"][:, 0]))
+        beta = self.beta * warmed(batch, self.warmup)
+        return pixel_nats(logits, batch["x"]) + beta * posterior.kl()
 
     def generate(self, nets: Nets, given: Batch, noise: Noise) -> Batch:  # noqa: ARG002
         """Pixel means of draws from the prior."""
-        return {"x": torch.tanh(0.5 * nets["decoder"](noise["z"]))}  # 2 sigmoid(l) - 1
+        return {"x": pixel_means(nets["decoder"](noise["z"]))}
 
     def log_likelihood(self, nets: Nets, batch: Batch, noise: Noise) -> Tensor:
-        """The importance-weighted bound of each image in nats, from `noise["eps"]`'s samples.
+        """The importance-weighted bound of each image in nats, from `noise["eps"]`'s samples."""
+        posterior = Gaussian.of(nets["encoder"](batch["x"]))
+        return importance_bound(nets["decoder"], batch["x"], noise["eps"], posterior)
 
-        Source: Burda et al., "Importance Weighted Autoencoders", 2016, eq. 8.
-        """
-        x, eps = batch["x"], noise["eps"]
-        n, samples, _ = eps.shape
-        mean, logvar = (part.unsqueeze(1) for part in nets["encoder"](x).chunk(2, -1))
-        z = mean + eps * torch.exp(0.5 * logvar)
-        logits = nets["decoder"](z.flatten(0, 1))
-        log_px = -pixel_nats(logits, x.repeat_interleave(samples, 0)).reshape(n, samples)
-        log_ratio = 0.5 * (eps**2 - z**2 + logvar).sum(-1)  # log p(z) - log q(z|x)
-        return torch.logsumexp(log_px + log_ratio, 1) - math.log(samples)
+    def encode(self, nets: Nets, batch: Batch) -> Tensor:
+        """The posterior means, [rows, latent]."""
+        return Gaussian.of(nets["encoder"](batch["x"])).mean
+
+    def reconstruct(self, nets: Nets, batch: Batch) -> Batch:
+        """Pixel means of what the posterior means are decoded to."""
+        return {"x": pixel_means(nets["decoder"](self.encode(nets, batch)))}
 
 
-def pixel_nats(logits: Tensor, images: Tensor) -> Tensor:
-    """Bernoulli cross-entropy of each image [n] in [-1, 1]: the sum of softplus(l) - x l."""
-    target = 0.5 * (images + 1)
-    return F.binary_cross_entropy_with_logits(logits, target, reduction="none").flatten(1).sum(1)
+def _seed_loss(player: str, nets: Nets, x: Tensor, z: Tensor) -> Tensor:
+    """The encoder's -log D(E(x)), or the decoder's -log D(E(x)) - log(1 - D(z)), of each image."""
+
+    def logit(code: Tensor) -> Tensor:
+        return nets["scorer"](pixel_means(nets["decoder"](code)))
+
+    if player == "encoder":
+        return F.softplus(-logit(Gaussian.of(nets["encoder"](x)).mean))
+    with torch.no_grad():  # what another player makes is a constant
+        code = Gaussian.of(nets["encoder"](x)).mean
+    return F.softplus(-logit(code)) + F.softplus(logit(z))
