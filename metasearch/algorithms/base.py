@@ -21,6 +21,7 @@ from metasearch.models.base import (
     Params,
     noise_of_some,
 )
+from metasearch.models.conditions import conditioned, conditioned_support
 from metasearch.tasks.base import Batch, Episodes
 
 
@@ -88,6 +89,7 @@ def meta_batch(
 ) -> MetaGradient:
     """Run a meta-batch, in parts if it does not fit into the engine's memory."""
     tasks = len(episodes.tasks)
+    episodes = conditioned(step.learner.family, episodes, progress=step.progress)
     limit = step.engine.memory_mb * 2**20
     size = tasks_at_once(step.learner, inner, order, episodes.support, tasks, limit)
     if size >= tasks:
@@ -161,6 +163,7 @@ class Adapter:
     def adapt(self, engine: Engine, support: Batch, tasks: int, noise: NoiseSource) -> Adapted:
         """Run the inner loop on each task's support images; the learner is left as it was."""
         adapted = engine.open(self.learner, tasks, self.inner, rates=self.rates)
+        support = conditioned_support(self.learner.family, support, tasks)
         inner_losses(adapted, self.inner, support, noise)
         return adapted
 

@@ -15,7 +15,8 @@ from metasearch.bundle.base import Part
 from metasearch.engine import Batched
 from metasearch.engine.base import Adapted
 from metasearch.errors import DataError
-from metasearch.models.base import cycled, noise_per_task
+from metasearch.models.base import noise_per_task
+from metasearch.models.conditions import rows_to_draw
 from metasearch.rng import Stream
 from metasearch.tasks.base import Batch
 
@@ -71,7 +72,7 @@ class Adaptation:
             count = int(mine.sum())
             if count:
                 family = adapted.learner.family
-                given = cycled(self.support, 1, count)
+                given = rows_to_draw(family, self.support, 1, count)
                 noise = family.draw(given, Stream(seed).at("sample", i))
                 with torch.no_grad():
                     out[mine] = family.generate(adapted.nets, given, noise)["x"]

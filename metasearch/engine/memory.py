@@ -27,9 +27,9 @@ def tasks_at_once(
     Counts what a backward pass keeps of a loss on one task's support, and the fast weights with
     their gradients and moments; images and the meta-parameters themselves are small beside it.
     """
-    per_task = rows(support) // tasks
+    per_task, given = rows(support) // tasks, support.get("given")
     family: Hashable = learner.family  # type: ignore[assignment]  # a frozen dataclass
-    kept = _kept(family, learner.shape, per_task)
+    kept = _kept(family, learner.shape, per_task, given.shape[1] if given is not None else 0)
     weights = sum(p.numel() * p.element_size() for p in learner.parameters().values())
     if order == 2:
         need = (inner.steps + 1) * (kept * _SECOND_ORDER + 2 * weights)
@@ -39,10 +39,15 @@ def tasks_at_once(
 
 
 @lru_cache(maxsize=64)
-def _kept(family: Hashable, shape: tuple[int, int, int], images: int) -> int:
-    """Bytes that the backward pass of one loss on so many images keeps, weights left out."""
+def _kept(family: Hashable, shape: tuple[int, int, int], images: int, given: int) -> int:
+    """Bytes that the backward pass of one loss on so many images keeps, weights left out.
+
+    Each image is given `given` others, if the family asks for any.
+    """
     learner = Learner.create(family, shape, Stream(0).at("probe"))  # type: ignore[arg-type]
-    batch = example(learner.family.domains, shape, images, Stream(0).at("probe"))
+    batch = example(learner.family.domains, shape, images, Stream(0).at("probe"), given=given)
+    if given:
+        batch = {**batch, "set": torch.zeros(images)}  # those of one task share what they are given
     noise = learner.family.draw(batch, Stream(0).at("probe"))
     own = {p.untyped_storage().data_ptr() for p in learner.parameters().values()}
     most = 0

@@ -2,8 +2,13 @@
 
 from metasearch.models.aae import AAE
 from metasearch.models.gan import GAN
+from metasearch.models.setvae import SetVAE
 from metasearch.models.vae import VAE
 from metasearch.models.vaegan import VAEGAN
 from metasearch.registry import Table
 
-MODELS = Table("model", {"vae": VAE, "gan": GAN, "vaegan": VAEGAN, "aae": AAE}, room="models")
+MODELS = Table(
+    "model",
+    {"vae": VAE, "gan": GAN, "vaegan": VAEGAN, "aae": AAE, "setvae": SetVAE},
+    room="models",
+)

@@ -43,7 +43,10 @@ class GenerativeModel(Protocol):
 
     @property
     def domains(self) -> tuple[str, ...]:
-        """The keys of a batch that a task source must offer: images, and what `OTHERS` names."""
+        """The keys of a batch that it asks for, an image first: see `Batch` for what there is.
+
+        A source must offer all but those of `DERIVED`, which are made of any episode.
+        """
         ...
 
     @property
@@ -235,16 +238,28 @@ def example(
     rng: Stream,
     *,
     dtype: torch.dtype = torch.float32,
+    given: int = 3,
 ) -> Batch:
-    """`n` random rows of every kind that `domains` names, to try a family with."""
+    """`n` random rows of every kind that `domains` names, to try a family with.
+
+    Two rows beside each other are given the same `given` images, if `domains` asks for any, and
+    each hears some of them.
+    """
     make = rng.torch()
-    sizes = {"t": (32, 3), "given": (3, *shape)}
-    return {
+    sizes = {"t": (32, 3), "given": (given, *shape), "progress": ()}
+    found = {
         d: torch.arange(n) % 2
         if d == "y"
         else torch.rand(n, *sizes.get(d, shape), generator=make, dtype=dtype) * 2 - 1
         for d in domains
     }
+    if "progress" in found:
+        found["progress"] = found["progress"].abs()
+    if "given" in found:
+        found["set"] = torch.arange(n) // 2
+        found["given"] = found["given"][2 * found["set"]]
+        found["heard"] = torch.rand(n, given, generator=make) < 0.7
+    return found
 
 
 def repeat_rows(batch: Batch, n: int) -> Batch:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from metasearch.engine.base import Adapted
 from metasearch.errors import DataError
-from metasearch.models.base import NoiseSource, cycled, rows
+from metasearch.models.base import NoiseSource, rows
+from metasearch.models.conditions import rows_to_draw
 from metasearch.tasks.base import Batch, Episodes
 
 Direction = Literal["minimize", "maximize"]
@@ -65,10 +66,11 @@ class Subject:
         """
         if self.given is not None:
             return self.given
-        given = cycled(self.episodes.support, self.tasks, self.n_samples)
+        family = self.adapted.learner.family
+        given = rows_to_draw(family, self.episodes.support, self.tasks, self.n_samples)
         noise = self.noise(given, "samples")
         with torch.no_grad():
-            images = self.adapted.learner.family.generate(self.adapted.nets, given, noise)
+            images = family.generate(self.adapted.nets, given, noise)
         asked = {"y": given["y"]} if "y" in given and "y" not in images else {}
         return {**images, **asked}
 

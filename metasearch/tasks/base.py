@@ -22,10 +22,14 @@ Batch = Mapping[str, "Tensor"]
 
 Rows may carry more than images, under names that are kept for it (see `OTHERS`): "y" their class
 within the task, int64 [tasks * n], -1 where it is not told; "t" pen strokes [tasks * n, length, 3];
-"given" the images that each row is to be like, [tasks * n, k, c, h, w].
+"given" the images that each row is to be like, [tasks * n, k, c, h, w], with "heard", bool
+[tasks * n, k], which of them the row may hear (an image must not hear itself), and "set", int64
+[tasks * n], equal for rows beside each other that are given the same images; "progress" the spent
+share of a budget, [tasks * n].
 """
 
-OTHERS = ("y", "t", "given")
+OTHERS = ("y", "t", "given", "heard", "set", "progress")
+DERIVED = ("given", "progress")  # no source offers these: they are made where rows are needed
 
 
 def image_domains(domains: Iterable[str]) -> tuple[str, ...]:

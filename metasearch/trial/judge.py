@@ -13,6 +13,7 @@ from torch import Tensor
 from metasearch.algorithms.base import Adapter
 from metasearch.engine.base import Engine
 from metasearch.models.base import GenerativeModel, LikelihoodModel, noise_per_task
+from metasearch.models.conditions import conditioned
 from metasearch.rng import Stream
 from metasearch.scores.base import Features, Score, Subject
 from metasearch.scores.features import one_thread
@@ -94,7 +95,8 @@ def _scored(
     of_models: list[dict[str, Tensor]] = []
     drawn: list[Batch] = []
     for start in range(0, len(panel.tasks), CHUNK):
-        episodes = panel.episodes.select(range(start, min(start + CHUNK, len(panel.tasks))))
+        some = range(start, min(start + CHUNK, len(panel.tasks)))
+        episodes = conditioned(adapter.learner.family, panel.episodes.select(some))
         tasks = len(episodes.tasks)
         noise = noise_per_task(adapter.learner.family, _JUDGING.at("noise"), episodes.tasks)
         adapted = adapter.adapt(engine, episodes.support, tasks, noise)

@@ -20,7 +20,7 @@ from metasearch.rng import Stream
 from metasearch.scores.base import Features
 from metasearch.scores.features import cached_features
 from metasearch.scores.interval import mean_interval
-from metasearch.tasks.base import TaskDistribution, TaskId, TaskSource
+from metasearch.tasks.base import DERIVED, TaskDistribution, TaskId, TaskSource
 from metasearch.trial.checkpoint import Frozen
 from metasearch.trial.config import TrialConfig, from_data
 from metasearch.trial.judge import Panel, Verdicts, judge, settle, to_device
@@ -111,7 +111,7 @@ class Trial:
         device = pick_device(config.device)
         data = bench.data
         for i, family in enumerate(config.models):
-            if not set(family.domains) <= set(data.domains):
+            if not set(family.domains) <= {*data.domains, *DERIVED}:
                 raise ConfigError(
                     f"trial.models[{i}]: {family.name} needs domains {family.domains}, but "
                     f"{config.tasks.name} gives {data.domains}. Use another task source."
