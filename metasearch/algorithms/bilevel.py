@@ -11,7 +11,8 @@ from torch import Tensor
 
 from metasearch.algorithms.base import MetaGradient, MetaStep, inner_step, outer_losses, seen_by
 from metasearch.engine.base import Adapted, InnerLoop, Order
-from metasearch.models.base import Learner, NoiseSource, cycled, example, rows
+from metasearch.models.base import Learner, NoiseSource, example, rows
+from metasearch.models.conditions import rows_to_draw
 from metasearch.models.discrepancy import image_mmd
 from metasearch.rng import Stream
 from metasearch.tasks.base import Episodes, image_domains
@@ -141,7 +142,7 @@ def by_discrepancy(*, cross: bool = False) -> Judge:
         judged = frozenset(family.players) if cross else drawing_players(adapted.learner)
         losses = {p: x for p, x in outer_losses(adapted, query, noise).items() if p not in judged}
         n = rows(query) // tasks
-        given = cycled(episodes.support, tasks, n)
+        given = rows_to_draw(family, episodes.support, tasks, n)
         drawn = family.generate(adapted.nets, given, noise(given, "outer", "images"))
         apart = torch.stack(
             [image_mmd(drawn[d], query[d], tasks) for d in image_domains(drawn)]

@@ -121,3 +121,50 @@ def test_adapting_long_enough_learns_one_task(family):
 
     assert distance(inner) < 0.25 * distance(InnerLoop(steps=0))
     assert rows(support) == 8
+
+
+@pytest.fixture(params=[name for name, model in MODELS.items() if "given" in model().domains])
+def listener(request):
+    return MODELS[request.param]()
+
+
+def told(family, nets, batch):
+    """All that a family says of rows, as if each were given to no other."""
+    alone = {**batch, "set": torch.arange(rows(batch))}
+    noise = family.draw(alone, Stream(1))
+    found = [family.loss(player, nets, alone, noise) for player in family.players]
+    return [*found, *family.generate(nets, alone, noise).values()]
+
+
+def test_the_order_of_the_images_given_does_not_matter(listener):
+    """Among those that are heard; where only some are, as a loss may choose, the first."""
+    nets = Learner.create(listener, (1, 16, 16), Stream(0)).nets
+    batch = {**some(listener, (1, 16, 16)), "heard": torch.ones(4, 3, dtype=torch.bool)}
+    turned = {**batch, "given": batch["given"].flip(1)}
+    noise = {
+        name: torch.ones_like(x) * 0.999 for name, x in listener.draw(batch, Stream(1)).items()
+    }
+    for player in listener.players:
+        one, two = (listener.loss(player, nets, b, noise) for b in (batch, turned))
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4)
+    one, two = (listener.generate(nets, b, noise)["x"] for b in (batch, turned))
+    torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4)
+
+
+def test_an_image_that_is_not_heard_changes_nothing_be_it_finite_or_not(listener):
+    nets = Learner.create(listener, (1, 16, 16), Stream(0)).nets
+    batch = some(listener, (1, 16, 16))
+    deaf = ~batch["heard"].reshape(4, 3, 1, 1, 1)
+    assert deaf.any()
+    for poison in (0.5, torch.nan):
+        other = {**batch, "given": torch.where(deaf, poison, batch["given"])}
+        for one, two in zip(told(listener, nets, batch), told(listener, nets, other), strict=True):
+            torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4)
+
+
+def test_what_is_heard_changes_what_is_drawn(listener):
+    nets = Learner.create(listener, (1, 16, 16), Stream(0)).nets
+    batch = {**some(listener, (1, 16, 16)), "heard": torch.ones(4, 3, dtype=torch.bool)}
+    other = {**batch, "given": -batch["given"]}
+    one, two = (told(listener, nets, b)[-1] for b in (batch, other))
+    assert not torch.allclose(one, two)

@@ -9,7 +9,7 @@ from metasearch.models.base import cycled, example, repeat_rows, rows
 from metasearch.rng import Stream
 from metasearch.tasks.base import Episodes, image_domains
 
-EVERY = ("a", "x", "y", "t", "given")
+EVERY = ("a", "x", "y", "t", "given", "progress")
 
 
 def test_only_domains_of_one_image_a_row_count_as_images():
@@ -35,6 +35,9 @@ def test_an_example_has_rows_of_every_kind():
         "y": ((4,), torch.int64),
         "t": ((4, 32, 3), torch.float32),
         "given": ((4, 3, 1, 8, 8), torch.float32),
+        "heard": ((4, 3), torch.bool),
+        "set": ((4,), torch.int64),
+        "progress": ((4,), torch.float32),
     }
     assert not torch.equal(batch["a"], batch["x"])
 
