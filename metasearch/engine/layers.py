@@ -248,7 +248,7 @@ class Rows:
         self._room: Tensor | None = None
 
     def append(self, new: Tensor, *, keep: bool) -> None:
-        """Add rows [T, s, width]; `keep` if a graph still needs those that are there as they are."""
+        """Add rows [T, s, width]; `keep` if a graph still needs those that are there."""
         if self.all is None or keep:
             self.all = new if self.all is None else torch.cat([self.all, new], 1)
             return
