@@ -23,11 +23,13 @@ class Reptile:
 
     Source: Nichol, Achiam & Schulman, "On First-Order Meta-Learning Algorithms", 2018,
     algorithm 2. Differs: the displacement is handed to the outer Adam instead of a fixed step
-    (as FIGR does), and each inner step sees all images of the episode, since no query is needed.
+    (as FIGR does), and each inner step sees all images of the episode, since no query is needed;
+    with ``images: support`` as many as on unseen tasks.
     """
 
     name: Literal["reptile"] = "reptile"
     inner: InnerLoop = InnerLoop()
+    images: Literal["all", "support"] = "all"  # of an episode, that an inner step sees
 
     @property
     def trains(self) -> bool:
@@ -35,10 +37,11 @@ class Reptile:
         return True
 
     def meta_gradient(self, step: MetaStep, episodes: Episodes, noise: NoiseSource) -> MetaGradient:
-        """Return theta - mean_i phi_i after the inner steps on support and query together."""
+        """Return theta - mean_i phi_i after the inner steps."""
         return meta_batch(self._once, step, episodes, noise, inner=self.inner, order=1)
 
     def _once(self, step: MetaStep, episodes: Episodes, noise: NoiseSource) -> MetaGradient:
         adapted = step.engine.open(step.learner, len(episodes.tasks), self.inner)
-        losses = inner_losses(adapted, self.inner, all_images(episodes), noise)
+        images = all_images(episodes) if self.images == "all" else episodes.support
+        losses = inner_losses(adapted, self.inner, images, noise)
         return MetaGradient.of(adapted, adapted.displacement(), losses)

@@ -24,16 +24,11 @@ class NonSaturating:
     """
 
     name: Literal["nonsaturating"] = "nonsaturating"
-    r1: float = 0.0  # weight of the squared slope at real images
+    r1: float = 1.0  # weight of the squared slope at real images; 0 leaves it out
 
     def __post_init__(self) -> None:
         """Refuse a reward for steepness."""
         at_least(self, r1=0)
-
-    @property
-    def penalises_slope(self) -> bool:
-        """Whether the critic's loss holds a derivative of the critic."""
-        return self.r1 > 0
 
     def critic(self, net: Net, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:  # noqa: ARG002
         """-log D(x) - log(1 - D(G(z))) of each pair, in nats; 2 ln 2 at chance."""
@@ -53,16 +48,11 @@ class Hinge:
     """
 
     name: Literal["hinge"] = "hinge"
-    r1: float = 0.0  # weight of the squared slope at real images
+    r1: float = 1.0  # weight of the squared slope at real images; 0 leaves it out
 
     def __post_init__(self) -> None:
         """Refuse a reward for steepness."""
         at_least(self, r1=0)
-
-    @property
-    def penalises_slope(self) -> bool:
-        """Whether the critic's loss holds a derivative of the critic."""
-        return self.r1 > 0
 
     def critic(self, net: Net, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:  # noqa: ARG002
         """max(0, 1 - f(x)) + max(0, 1 + f(G(z))) of each pair; 2 where f is 0."""
@@ -81,16 +71,11 @@ class LeastSquares:
     """
 
     name: Literal["least_squares"] = "least_squares"
-    r1: float = 0.0  # weight of the squared slope at real images
+    r1: float = 1.0  # weight of the squared slope at real images; 0 leaves it out
 
     def __post_init__(self) -> None:
         """Refuse a reward for steepness."""
         at_least(self, r1=0)
-
-    @property
-    def penalises_slope(self) -> bool:
-        """Whether the critic's loss holds a derivative of the critic."""
-        return self.r1 > 0
 
     def critic(self, net: Net, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:  # noqa: ARG002
         """((f(x) - 1)^2 + f(G(z))^2) / 2 of each pair."""
@@ -119,11 +104,6 @@ class Wasserstein:
         """Refuse a reward for steepness."""
         at_least(self, penalty=0)
 
-    @property
-    def penalises_slope(self) -> bool:
-        """Whether the critic's loss holds a derivative of the critic."""
-        return True
-
     def critic(self, net: Net, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
         """f(G(z)) - f(x) plus the penalty at a random point between, for each pair."""
         steep = gradient_penalty(net, real, fake, mix, by_pixel=self.gp_axis == "channel_figr")
@@ -144,11 +124,6 @@ class SeedLiteral:
 
     name: Literal["seed_literal"] = "seed_literal"
     adjust: Literal["own", "cross_entropy"] = "own"  # what players descend: L_G and L_D, or L_CE
-
-    @property
-    def penalises_slope(self) -> bool:
-        """Whether the critic's loss holds a derivative of the critic."""
-        return False
 
     def critic(self, net: Net, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:  # noqa: ARG002
         """-L_D of each pair in nats, which the text maximises; or L_CE, a half of it."""

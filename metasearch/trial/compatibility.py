@@ -11,7 +11,7 @@ from metasearch.algorithms.base import MetaAlgorithm
 from metasearch.algorithms.imaml import IMAML
 from metasearch.algorithms.maml import MAML
 from metasearch.algorithms.meta_sgd import MetaSGD
-from metasearch.models.adversarial import Objective
+from metasearch.models.adversarial import Wasserstein
 from metasearch.models.base import GenerativeModel
 
 
@@ -27,15 +27,15 @@ def misfit(algorithm: MetaAlgorithm, model: GenerativeModel) -> str:
 
 
 def _second_order(algorithm: MetaAlgorithm, model: GenerativeModel) -> str:
-    """Second derivatives of losses that are derivatives already, or hold something constant."""
+    """Second derivatives of inner steps that do not have them."""
     if not isinstance(algorithm, MAML | ANIL | MetaSGD) or algorithm.first_order:
         return ""
     parts = list(_settings(model))
-    if any(isinstance(x, Objective) and x.penalises_slope for _, x in parts):
+    if any(isinstance(x, Wasserstein) for _, x in parts):
         return (
-            "its loss penalises the critic's slope, which is a derivative already, and "
-            f"{algorithm.name!r} with second order would need its third. Set first_order: true, or "
-            "use another objective."
+            f"{algorithm.name!r} with second order takes the gradient penalty's third derivative, "
+            "which its root does not have where the critic is flat. Set first_order: "
+            "true, or use an objective with r1, which has no root."
         )
     if ("spectral", True) in parts:
         return (

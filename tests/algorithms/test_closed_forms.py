@@ -71,6 +71,16 @@ def test_reptile_with_one_step_is_the_rate_times_the_joint_gradient(learner):
     torch.testing.assert_close(gradient(Reptile(inner=sgd(1)), learner, episodes), want)
 
 
+def test_reptile_may_leave_the_query_alone(learner):
+    episodes = points(3, D)
+    theta, c = learner.parameters()["point.phi"].detach(), episodes.support["x"].flatten(1)
+    want = LR * ((theta - c) @ matrix(D)).mean(0)
+    support = gradient(Reptile(inner=sgd(1), images="support"), learner, episodes)
+    torch.testing.assert_close(support, want)
+    whole = gradient(Reptile(inner=sgd(1)), learner, episodes)
+    assert not torch.allclose(whole, want)
+
+
 def test_reptile_comes_to_rest_at_the_mean_of_the_tasks(learner):
     episodes = points(5, D, same=True)
     learner.load({"point.phi": episodes.support["x"].flatten(1).mean(0)})

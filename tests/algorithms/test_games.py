@@ -13,6 +13,7 @@ from metasearch.algorithms.bilevel import drawing_players
 from metasearch.engine import Batched, Loop
 from metasearch.engine.base import InnerLoop
 from metasearch.models import GAN, VAE
+from metasearch.models.adversarial import NonSaturating
 from metasearch.models.base import Learner, cycled, noise_per_task
 from metasearch.models.discrepancy import image_mmd
 from metasearch.models.nets import Mlp
@@ -28,8 +29,9 @@ def engine(request):
     return request.param
 
 
-def game():
-    learner = Learner.create(GAN(latent=2, net=Mlp(hidden=6)), (1, 4, 4), Stream(1).at("init"))
+def game(r1=0.0):
+    family = GAN(latent=2, net=Mlp(hidden=6), objective=NonSaturating(r1=r1))
+    learner = Learner.create(family, (1, 4, 4), Stream(1).at("init"))
     for net in learner.nets.values():
         net.double()
     return learner
@@ -83,7 +85,13 @@ class ByHand:
         fake = fake if self.through else fake.detach()
         real = self.rows(batch["x"])
         logits = self.net("discriminator", real), self.net("discriminator", fake)
-        return (F.softplus(-logits[0]) + F.softplus(logits[1])).mean()
+        steep = 0.0
+        if weight := self.learner.family.objective.r1:
+            point = real.detach().requires_grad_()
+            said = self.net("discriminator", point).sum()
+            (slope,) = torch.autograd.grad(said, point, create_graph=True)
+            steep = 0.5 * weight * slope.square().sum((1, 2, 3))
+        return (F.softplus(-logits[0]) + F.softplus(logits[1]) + steep).mean()
 
     def step(self, player, batch, noise):
         # Under new names, in which the others' weights do not hang on these ones.
@@ -116,9 +124,10 @@ class ByHand:
         return result
 
 
+@pytest.mark.parametrize("r1", [0.0, 2.0], ids=["plain", "r1"])
 @pytest.mark.parametrize("cross", ["stop", "through"])
-def test_second_order_maml_of_a_game_is_the_unrolled_game(engine, cross):
-    learner, episodes = game(), images()
+def test_second_order_maml_of_a_game_is_the_unrolled_game(engine, cross, r1):
+    learner, episodes = game(r1), images()
     got = found(MAML(inner=INNER, cross_player=cross), learner, episodes, engine).values
     hands = [
         ByHand(learner, episodes, task, through=cross == "through").play().meta_gradient()
