@@ -40,7 +40,7 @@ class GroupedConv(TaskLayer):
             padding=self.padding,
             groups=self.tasks,
         )
-        return y.unflatten(1, (self.tasks, -1)).transpose(0, 1).flatten(0, 1)
+        return y.reshape(len(y), self.tasks, -1, *y.shape[2:]).transpose(0, 1).flatten(0, 1)
 
 
 class ColumnConv(TaskLayer):
@@ -57,7 +57,7 @@ class ColumnConv(TaskLayer):
     def forward(self, x: Tensor) -> Tensor:
         """[T * n, in, h, w] to [T * n, out, h', w']."""
         reach = 2 * self.padding - self.kernel
-        size = [(side + reach) // self.stride + 1 for side in x.shape[2:]]
+        h, w = ((side + reach) // self.stride + 1 for side in x.shape[2:])
         columns = F.unfold(x, self.kernel, padding=self.padding, stride=self.stride)
         weight = self.by_image(self.weight().flatten(2), x)  # [T * n, out, in k k]
         bias = self.fast.get("bias")
@@ -66,7 +66,7 @@ class ColumnConv(TaskLayer):
             if bias is None
             else torch.baddbmm(self.by_image(bias.unsqueeze(2), x), weight, columns)
         )
-        return y.unflatten(2, size)
+        return y.reshape(len(y), -1, h, w)
 
     def by_image(self, w: Tensor, x: Tensor) -> Tensor:
         """[T, a, b] to [T * n, a, b]: few numbers, repeated for every image."""
@@ -79,10 +79,25 @@ class ColumnConvTranspose(ColumnConv):
     def forward(self, x: Tensor) -> Tensor:
         """[T * n, in, h, w] to [T * n, out, h', w']."""
         reach = self.kernel - 2 * self.padding
-        size = [(side - 1) * self.stride + reach for side in x.shape[2:]]
+        h, w = ((side - 1) * self.stride + reach for side in x.shape[2:])
         weight = self.by_image(self.weight().flatten(2).transpose(1, 2), x)
         columns = torch.bmm(weight, x.flatten(2))  # [T * n, out k k, places]
-        y = F.fold(columns, size, self.kernel, padding=self.padding, stride=self.stride)
+        y = F.fold(columns, (h, w), self.kernel, padding=self.padding, stride=self.stride)
         if "bias" in self.fast:
             y = y + self.by_image(self.fast["bias"].unsqueeze(2), x).unsqueeze(3)
         return y
+
+
+class TurnedConv(ColumnConvTranspose):
+    """A convolution of stride 1 to few channels, as a transposed one with its kernel turned round.
+
+    What is added up has as many channels as come out, and columns as many as go in.
+    """
+
+    def __init__(self, source: nn.Conv2d, place: str, tasks: int, order: int) -> None:
+        super().__init__(source, place, tasks, order)
+        self.padding = self.kernel - 1 - self.padding
+
+    def weight(self) -> Tensor:
+        """[T, in, out, k, k]."""
+        return self.fast["weight"].flip(3, 4).transpose(1, 2)

@@ -175,7 +175,7 @@ class LowRankLinear(TaskLayer):
         flat = x.reshape(self.tasks, -1, x.shape[-1])
         if "bias" in self.fast:
             y = y + self.fast["bias"].unsqueeze(1)
-        if self.inputs.all is not None:
+        if self.inputs.all is not None and self.pulls.all is not None:
             close = torch.bmm(flat, self.inputs.all.transpose(1, 2))
             y = torch.baddbmm(y, close, self.pulls.all, alpha=-1)
         if torch.is_grad_enabled():
@@ -236,7 +236,9 @@ class LowRankLinear(TaskLayer):
     def _factors(self, grads: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Inputs and output gradients of all calls, [T, r, in] and [T, r, out]."""
         inputs, outs = [a for a, _ in self.calls], list(grads[: len(self.calls)])
-        return (torch.cat(inputs, 1), torch.cat(outs, 1)) if len(outs) > 1 else (*inputs, *outs)
+        if len(outs) == 1:
+            return inputs[0], outs[0]
+        return torch.cat(inputs, 1), torch.cat(outs, 1)
 
 
 class Rows:

@@ -10,7 +10,12 @@ from functools import partial
 from torch import nn
 
 from metasearch.engine.base import InnerLoop, Order
-from metasearch.engine.convlayers import ColumnConv, ColumnConvTranspose, GroupedConv
+from metasearch.engine.convlayers import (
+    ColumnConv,
+    ColumnConvTranspose,
+    GroupedConv,
+    TurnedConv,
+)
 from metasearch.engine.layers import LowRankLinear, StackedLinear, StillLayer, TaskLayer
 from metasearch.engine.otherlayers import (
     TaskEmbedding,
@@ -84,9 +89,13 @@ def _convolution(source: nn.Conv2d | nn.ConvTranspose2d) -> type[TaskLayer]:
     wide = min(source.in_channels, source.out_channels) >= WIDE
     if isinstance(source, SpectralConv2d):
         return SpectralGroupedConv if wide else SpectralColumnConv
-    if isinstance(source, nn.Conv2d):
-        return GroupedConv if wide else ColumnConv
-    return GroupedConv if wide else ColumnConvTranspose
+    if wide:
+        return GroupedConv
+    if isinstance(source, nn.ConvTranspose2d):
+        return ColumnConvTranspose
+    narrows = source.stride[0] == 1 and source.in_channels >= WIDE > source.out_channels
+    padding, reach = source.padding[0], source.kernel_size[0] - 1
+    return TurnedConv if narrows and int(padding) <= reach else ColumnConv
 
 
 def _plain(source: nn.Conv2d | nn.ConvTranspose2d) -> bool:

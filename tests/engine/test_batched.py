@@ -10,14 +10,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.func import functional_call
 
 from metasearch.algorithms import ALGORITHMS, MAML, MetaSGD, Reptile
 from metasearch.algorithms.base import MetaStep
 from metasearch.engine import Batched, Loop
 from metasearch.engine.base import InnerLoop, first_rates
 from metasearch.engine.batched import BatchedAdapted, formulation
-from metasearch.engine.layers import LowRankLinear, StackedLinear, TaskLayer
+from metasearch.engine.convlayers import (
+    ColumnConv,
+    ColumnConvTranspose,
+    GroupedConv,
+    TurnedConv,
+)
+from metasearch.engine.layers import LowRankLinear, Rows, StackedLinear, TaskLayer
 from metasearch.engine.memory import tasks_at_once
+from metasearch.engine.twins import Maker
 from metasearch.models import GAN, MODELS, VAE
 from metasearch.models.adversarial import (
     Hinge,
@@ -348,6 +356,44 @@ class Assorted(VAE):
         return {**VAE.build(self, shape), "encoder": Mixed(shape[1], 2 * self.latent)}
 
 
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        (nn.Conv2d(8, 9, 4, 2, 1), GroupedConv),
+        (nn.ConvTranspose2d(9, 8, 4, 2, 1, bias=False), GroupedConv),
+        (nn.Conv2d(1, 9, 5, 3, 2), ColumnConv),
+        (nn.Conv2d(9, 2, 3, 2, bias=False), ColumnConv),
+        (nn.Conv2d(9, 1, 3, 1, 1), TurnedConv),
+        (nn.Conv2d(8, 3, 4, 1, 0, bias=False), TurnedConv),
+        (nn.Conv2d(8, 1, 1, 1, 1), ColumnConv),
+        (nn.ConvTranspose2d(9, 2, 3, 2, 1), ColumnConvTranspose),
+    ],
+    ids=str,
+)
+def test_each_convolution_has_a_twin_that_convolves_alike_to_second_order(source, kind):
+    source = source.double()
+    make = Maker(3, 2, InnerLoop(), frozenset({"net.weight"}), low_rank=True)
+    twin = make(source, "net.")
+    assert type(twin) is kind
+    draws = Stream(4).at("images").torch()
+    x = torch.randn(6, source.in_channels, 7, 7, generator=draws, dtype=torch.float64)
+    twin.fast = {
+        name: torch.randn(3, *p.shape, generator=draws, dtype=torch.float64, requires_grad=True)
+        for name, p in source.named_parameters()
+    }
+    own = [{name: w[task] for name, w in twin.fast.items()} for task in range(3)]
+    expected = torch.cat(
+        [functional_call(source, w, y) for w, y in zip(own, x.chunk(3), strict=True)]
+    )
+    answer, seconds = twin(x), []
+    torch.testing.assert_close(answer, expected)
+    for y in (answer, expected):
+        first = torch.autograd.grad(y.tanh().sum(), list(twin.fast.values()), create_graph=True)
+        bent = torch.stack([g.square().sum() for g in first]).sum()
+        seconds.append(torch.autograd.grad(bent, list(twin.fast.values())))
+    torch.testing.assert_close(seconds[0], seconds[1])
+
+
 @pytest.mark.parametrize("rule", ["sgd", "adam", "per_parameter"])
 def test_norms_embeddings_and_recurrent_cells_have_twins(rule):
     learner = build(Assorted(latent=3, net=Mlp(hidden=8)))
@@ -389,3 +435,12 @@ def test_less_memory_means_fewer_tasks_at_once_and_never_none():
     assert sizes[0] == sizes[3] == 16
     assert sizes[2] == sizes[5] == 1
     assert 1 < sizes[4] < sizes[1] <= 16
+
+
+@given(sizes=st.lists(st.integers(1, 5), min_size=1, max_size=8), times=st.integers(1, 4))
+def test_rows_that_grow_are_the_rows_that_were_added(sizes, times):
+    rows, parts = Rows(times), []
+    for size in sizes:
+        parts.append(torch.full((2, size, 3), float(len(parts))))
+        rows.append(parts[-1], keep=False)
+        assert torch.equal(rows.all, torch.cat(parts, 1))
