@@ -94,6 +94,19 @@ class LikelihoodModel(GenerativeModel, Protocol):
         ...
 
 
+@runtime_checkable
+class EncoderModel(GenerativeModel, Protocol):
+    """A family that can say in few numbers what an image is."""
+
+    def encode(self, nets: Nets, batch: Batch) -> Tensor:
+        """The code of each image, [rows, d]: of the image alone, whatever else its row is told."""
+        ...
+
+    def reconstruct(self, nets: Nets, batch: Batch) -> Batch:
+        """The images that codes are decoded to, in [-1, 1], without noise."""
+        ...
+
+
 @dataclass(frozen=True)
 class Learner:
     """A family and its nets, which hold the meta-parameters."""

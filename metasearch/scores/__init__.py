@@ -13,7 +13,9 @@ from metasearch.scores.kid import KID
 from metasearch.scores.likelihood import NLL
 from metasearch.scores.mmd import MMD
 from metasearch.scores.precision import Precision
+from metasearch.scores.probe import Probe
 from metasearch.scores.recall import Recall
+from metasearch.scores.reconstruction import Reconstruction
 
 SCORES = Table(
     "score",
@@ -31,6 +33,8 @@ SCORES = Table(
         "diversity": Diversity,
         "copying": Copying,
         "cost": AdaptationCost,
+        "reconstruction": Reconstruction,
+        "probe": Probe,
     },
     room="scores",
 )

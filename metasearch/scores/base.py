@@ -16,7 +16,7 @@ from metasearch.models.conditions import rows_to_draw
 from metasearch.tasks.base import Batch, Episodes
 
 Direction = Literal["minimize", "maximize"]
-Sight = Literal["samples", "model"]
+Sight = Literal["samples", "model", "learner"]
 """What a score judges: images alone, of all tasks together; or the adapted nets, task by task."""
 
 
@@ -129,7 +129,10 @@ class Score(Protocol):
 
     @property
     def looks_at(self) -> Sight:
-        """Whether images are enough; scores that call nets are given a few tasks at a time."""
+        """What it looks at: images, the nets adapted to each task, or those before adaptation.
+
+        Scores of adapted nets are given a few tasks at a time, the others all tasks at once.
+        """
         ...
 
     @property
@@ -140,6 +143,11 @@ class Score(Protocol):
     @property
     def needs_likelihood(self) -> bool:
         """Whether the family must be a `LikelihoodModel`."""
+        ...
+
+    @property
+    def needs_encoder(self) -> bool:
+        """Whether the family must be an `EncoderModel`."""
         ...
 
     @property
@@ -164,7 +172,7 @@ def anchor_score(score: Score, subject: Subject) -> Tensor:
     Raises:
         DataError: the episodes hold too few anchor images.
     """
-    if score.looks_at == "model":
+    if score.looks_at != "samples":
         return torch.full((subject.tasks,), torch.nan, dtype=torch.float64)
     return score(subject.posing(subject.episodes.anchor))
 

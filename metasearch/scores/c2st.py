@@ -32,6 +32,7 @@ class C2ST:
     looks_at: ClassVar[Sight] = "samples"
     needs_features: ClassVar[bool] = True
     needs_likelihood: ClassVar[bool] = False
+    needs_encoder: ClassVar[bool] = False
     least: ClassVar[int] = LEAST
 
     def __post_init__(self) -> None:

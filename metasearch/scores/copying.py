@@ -37,6 +37,7 @@ class Copying:
     looks_at: ClassVar[Sight] = "samples"
     needs_features: ClassVar[bool] = True
     needs_likelihood: ClassVar[bool] = False
+    needs_encoder: ClassVar[bool] = False
     least: ClassVar[int] = 2
 
     def __call__(self, subject: Subject) -> Tensor:

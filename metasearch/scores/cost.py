@@ -27,6 +27,7 @@ class AdaptationCost:
     looks_at: ClassVar[Sight] = "model"
     needs_features: ClassVar[bool] = False
     needs_likelihood: ClassVar[bool] = False
+    needs_encoder: ClassVar[bool] = False
     least: ClassVar[int] = 1
 
     def __call__(self, subject: Subject) -> Tensor:

@@ -32,6 +32,7 @@ class Coverage:
     looks_at: ClassVar[Sight] = "samples"
     needs_features: ClassVar[bool] = True
     needs_likelihood: ClassVar[bool] = False
+    needs_encoder: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         at_least(self, k=1)

@@ -38,6 +38,7 @@ class Frechet:
     looks_at: ClassVar[Sight] = "samples"
     needs_features: ClassVar[bool] = True
     needs_likelihood: ClassVar[bool] = False
+    needs_encoder: ClassVar[bool] = False
     least: ClassVar[int] = 2
 
     def __call__(self, subject: Subject) -> Tensor:

@@ -35,6 +35,7 @@ class JSD:
     looks_at: ClassVar[Sight] = "samples"
     needs_features: ClassVar[bool] = True
     needs_likelihood: ClassVar[bool] = False
+    needs_encoder: ClassVar[bool] = False
     least: ClassVar[int] = LEAST
 
     def __post_init__(self) -> None:

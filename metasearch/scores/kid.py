@@ -35,6 +35,7 @@ class KID:
     looks_at: ClassVar[Sight] = "samples"
     needs_features: ClassVar[bool] = True
     needs_likelihood: ClassVar[bool] = False
+    needs_encoder: ClassVar[bool] = False
     least: ClassVar[int] = 2  # a pair on each side
 
     def __call__(self, subject: Subject) -> Tensor:

@@ -37,6 +37,7 @@ class NLL:
     looks_at: ClassVar[Sight] = "model"
     needs_features: ClassVar[bool] = False
     needs_likelihood: ClassVar[bool] = True
+    needs_encoder: ClassVar[bool] = False
     least: ClassVar[int] = 1
 
     def __post_init__(self) -> None:

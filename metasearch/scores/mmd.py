@@ -36,6 +36,7 @@ class MMD:
     looks_at: ClassVar[Sight] = "samples"
     needs_features: ClassVar[bool] = True
     needs_likelihood: ClassVar[bool] = False
+    needs_encoder: ClassVar[bool] = False
     least: ClassVar[int] = 2  # a pair on each side
 
     def __call__(self, subject: Subject) -> Tensor:

@@ -31,6 +31,7 @@ class Precision:
     looks_at: ClassVar[Sight] = "samples"
     needs_features: ClassVar[bool] = True
     needs_likelihood: ClassVar[bool] = False
+    needs_encoder: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         at_least(self, k=1)

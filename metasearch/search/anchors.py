@@ -23,7 +23,10 @@ def anchors_of(
 
     `learner` only says what is generated; none of its images is looked at. Real images have no
     likelihood, so that row is left out where nats are counted, or too few are there to be compared.
+    A score of nets or codes has no floor of pixels.
     """
+    if config.score.looks_at != "samples" and not config.score.needs_likelihood:
+        return {}
     shot, query = config.tasks.shot, config.tasks.query
     floors = {
         "Beta-Bernoulli pixels": beta_bernoulli(bench.data, shot=shot, query=query),

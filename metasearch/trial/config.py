@@ -13,7 +13,7 @@ from metasearch.engine import ENGINES, Batched
 from metasearch.engine.base import Engine
 from metasearch.errors import ConfigError
 from metasearch.models import MODELS
-from metasearch.models.base import GenerativeModel, Learner, LikelihoodModel
+from metasearch.models.base import EncoderModel, GenerativeModel, Learner, LikelihoodModel
 from metasearch.registry import OneOf, at_least, component, revive
 from metasearch.scores import SCORES
 from metasearch.scores.base import Score
@@ -123,6 +123,12 @@ def _unscorable(config: TrialConfig) -> Iterator[Problem]:
                     ("models", i),
                     f"{model.name!r} cannot say how probable an image is, which the score "
                     f"{name!r} needs. Use another model, or another score.",
+                )
+            if score.needs_encoder and not isinstance(model, EncoderModel):
+                yield (
+                    ("models", i),
+                    f"{model.name!r} has no encoder, which the score {name!r} needs. Use another "
+                    "model, or another score.",
                 )
         sides = {
             ("judging", "samples"): config.judging.samples,

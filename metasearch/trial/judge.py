@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metasearch.algorithms.base import Adapter
 from metasearch.engine.base import Engine
-from metasearch.models.base import GenerativeModel, LikelihoodModel, noise_per_task
+from metasearch.models.base import EncoderModel, GenerativeModel, LikelihoodModel, noise_per_task
 from metasearch.models.conditions import conditioned
 from metasearch.rng import Stream
 from metasearch.scores.base import Features, Score, Subject
@@ -83,8 +83,10 @@ def judge(adapter: Adapter, engine: Engine, panel: Panel) -> Verdicts:
 
 
 def applies(score: Score, family: GenerativeModel) -> bool:
-    """Whether a family can be given this score: not all can say how probable an image is."""
-    return isinstance(family, LikelihoodModel) or not score.needs_likelihood
+    """Whether a family can be given this score: not all know probabilities, or have codes."""
+    return (isinstance(family, LikelihoodModel) or not score.needs_likelihood) and (
+        isinstance(family, EncoderModel) or not score.needs_encoder
+    )
 
 
 def _scored(

@@ -8,7 +8,7 @@ import torch
 from metasearch.engine import Loop
 from metasearch.engine.base import InnerLoop
 from metasearch.models import MODELS
-from metasearch.models.base import Learner, cycled, example, noise_per_task, rows
+from metasearch.models.base import EncoderModel, Learner, cycled, example, noise_per_task, rows
 from metasearch.rng import Stream
 from metasearch.tasks.base import image_domains
 from tests.games import Blobs, adapt
@@ -121,6 +121,22 @@ def test_adapting_long_enough_learns_one_task(family):
 
     assert distance(inner) < 0.25 * distance(InnerLoop(steps=0))
     assert rows(support) == 8
+
+
+@pytest.fixture(params=[n for n, model in MODELS.items() if isinstance(model(), EncoderModel)])
+def encoder(request):
+    return MODELS[request.param]()
+
+
+def test_a_code_is_of_its_image_alone_and_a_reconstruction_an_image(encoder):
+    nets = Learner.create(encoder, (1, 16, 16), Stream(0)).nets
+    batch = some(encoder, (1, 16, 16))
+    codes = encoder.encode(nets, batch)
+    assert codes.shape[0] == 4 and codes.dim() == 2
+    alone = encoder.encode(nets, {"x": batch["x"][1:3]})
+    torch.testing.assert_close(alone, codes[1:3], rtol=1e-4, atol=1e-4)
+    rebuilt = encoder.reconstruct(nets, batch)
+    assert all(x.shape == batch[d].shape and x.abs().max() <= 1 for d, x in rebuilt.items())
 
 
 @pytest.fixture(params=[name for name, model in MODELS.items() if "given" in model().domains])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from metasearch.errors import DataError
-from metasearch.models.base import LikelihoodModel
+from metasearch.models.base import EncoderModel, LikelihoodModel
 from metasearch.registry import revive, to_data
 from metasearch.scores import SCORES
 from metasearch.scores.base import anchor_score
@@ -26,17 +26,19 @@ def proper(request):
 
 
 def test_the_family_of_these_tests_serves_every_score():
-    assert isinstance(Factor(), LikelihoodModel)
+    assert isinstance(Factor(), LikelihoodModel) and isinstance(Factor(), EncoderModel)
 
 
 def test_it_says_what_it_is(score):
     assert SCORES[score.name] is type(score)
     assert score.direction in {"minimize", "maximize"}
     assert score.unit
-    assert score.looks_at in {"samples", "model"}
-    flags = (score.proper, score.needs_features, score.needs_likelihood)
+    assert score.looks_at in {"samples", "model", "learner"}
+    needs = (score.needs_features, score.needs_likelihood, score.needs_encoder)
+    flags = (score.proper, *needs)
     assert all(isinstance(flag, bool) for flag in flags)
     assert score.looks_at == "model" or not score.needs_likelihood
+    assert score.looks_at != "samples" or not score.needs_encoder
     assert score.least >= 1
     assert revive(SCORES, to_data(score), "score") == score
 
@@ -105,11 +107,11 @@ def test_if_every_task_diverged_all_is_nan(score):
 def test_scores_of_samples_have_an_anchor_and_likelihoods_have_none(score):
     values = anchor_score(score, subject(6))
     assert values.shape == (6,)
-    assert values.isnan().all() if score.looks_at == "model" else values.isfinite().all()
+    assert values.isfinite().all() if score.looks_at == "samples" else values.isnan().all()
 
 
 def test_scores_of_samples_see_only_the_images_they_are_given(score):
-    if score.looks_at == "model":
+    if score.looks_at != "samples":
         return
     images = {"x": real(5, 9, "other").flatten(0, 1)}
     one = score(subject(5).posing(images))

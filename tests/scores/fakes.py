@@ -75,6 +75,15 @@ class Factor:
         )
         return log_w.logsumexp(1) - math.log(log_w.shape[1])
 
+    def encode(self, nets, batch):
+        return batch["x"].flatten(1)
+
+    def reconstruct(self, nets, batch):
+        mean = nets["mean"](batch["x"])
+        weight = self.loading / self.loading.norm()
+        along = (batch["x"].flatten(1).double() - mean) @ weight
+        return {"x": (mean + along.unsqueeze(1) * weight).reshape(-1, *SHAPE)}
+
     def exact(self, means: Tensor, images: Tensor) -> Tensor:
         """log p of images [tasks, n, ...] under each task's mean [tasks, d]; [tasks, n]."""
         p = LowRankMultivariateNormal(
