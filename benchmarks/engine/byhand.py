@@ -9,11 +9,12 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from benchmarks.engine.work import Step, Task, Work, add, zeros
-from metasearch.models.adversarial import Wasserstein
+from metasearch.models.adversarial import NonSaturating, Wasserstein
 from metasearch.models.base import Net, Nets, Noise, Params
 
 Weights = dict[str, Params]
@@ -231,17 +232,33 @@ class _PenaltyUnderVmap(Wasserstein):
 
     def critic(self, net: Net, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
         """As `Wasserstein.critic`."""
-        slope = grad(lambda x: net(x).sum())(mix * real + (1 - mix) * fake)
-        length = (slope.flatten(1).square().sum(1) + 1e-16).sqrt()
+        length = (_slope(net, mix * real + (1 - mix) * fake).square().sum(1) + 1e-16).sqrt()
         loss: Tensor = net(fake) - net(real) + self.penalty * (length - 1) ** 2
         return loss
 
 
+class _R1UnderVmap(NonSaturating):
+    """The slope at real images with `torch.func.grad`."""
+
+    def critic(self, net: Net, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:  # noqa: ARG002
+        """As `NonSaturating.critic`."""
+        steep = 0.5 * self.r1 * _slope(net, real).square().sum(1)
+        return F.softplus(-net(real)) + F.softplus(net(fake)) + steep
+
+
+def _slope(net: Net, at: Tensor) -> Tensor:
+    slope: Tensor = grad(lambda x: net(x).sum())(at)
+    return slope.flatten(1)
+
+
 def _without_inner_autograd(work: Work) -> Work:
     objective = getattr(work.family, "objective", None)
-    if not isinstance(objective, Wasserstein):
+    if isinstance(objective, Wasserstein):
+        functional_one: Any = _PenaltyUnderVmap(penalty=objective.penalty)
+    elif isinstance(objective, NonSaturating) and objective.r1:
+        functional_one = _R1UnderVmap(r1=objective.r1)
+    else:
         return work
-    functional_one = _PenaltyUnderVmap(penalty=objective.penalty)
     other = copy.copy(work)
     other.family = replace(work.family, objective=functional_one)  # type: ignore[type-var]
     return other

@@ -8,7 +8,7 @@ from benchmarks.engine import byhand, ours, packaged
 from benchmarks.engine.cyclegan import CycleGAN
 from benchmarks.engine.harness import Implementation
 from benchmarks.engine.work import Case
-from metasearch.models.adversarial import Wasserstein
+from metasearch.models.adversarial import NonSaturating, Wasserstein
 from metasearch.models.gan import GAN
 from metasearch.models.nets import Conv, Mlp
 from metasearch.models.vae import VAE
@@ -37,7 +37,10 @@ _CONV = Conv(width=32, norm="none")
 _CONV_VAE = partial(Case, "conv-vae", VAE(latent=32, net=_CONV))
 _NORMED_VAE = partial(Case, "conv-vae-gn", VAE(latent=32, net=Conv(width=32, norm="group")))
 _MLP_VAE = partial(Case, "mlp-vae", VAE(latent=32, net=Mlp(hidden=256, depth=1)))
-_GAN = partial(Case, "conv-gan", GAN(latent=64, net=_CONV), lr=1e-2)
+_GAN = partial(
+    Case, "conv-gan", GAN(latent=64, net=_CONV, objective=NonSaturating(r1=0.0)), lr=1e-2
+)
+_R1_GAN = partial(Case, "conv-gan-r1", GAN(latent=64, net=_CONV), lr=1e-3, tasks=8, steps=3)
 _WGAN = partial(
     Case, "wgan-gp", GAN(latent=64, net=_CONV, objective=Wasserstein()), lr=1e-3, tasks=8, steps=3
 )
@@ -69,6 +72,7 @@ CASES = (
     _GAN("fomaml", images=20, tasks=8),
     _GAN("fomaml", side=32, goal=1.4),
     _GAN("fomaml", "adam", lr=1e-4, goal=1.0),
+    _R1_GAN("fomaml"),
     _WGAN("fomaml"),
     _WGAN("reptile", steps=5),
     _CYCLE("fomaml"),
