@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from metasearch.algorithms.base import MetaGradient, MetaStep, meta_batch
+from metasearch.algorithms.base import MetaGradient, MetaStep, Reads, meta_batch
 from metasearch.algorithms.bilevel import Bilevel, by_player_losses
 from metasearch.engine.base import InnerLoop, Order
 from metasearch.models.base import NoiseSource
@@ -34,6 +34,11 @@ class ANIL:
     def trains(self) -> bool:
         """It meta-trains."""
         return True
+
+    @property
+    def reads(self) -> Reads:
+        """With first order, the query gradient there."""
+        return "query" if self.first_order else ""
 
     def meta_gradient(self, step: MetaStep, episodes: Episodes, noise: NoiseSource) -> MetaGradient:
         """The mean over tasks of d L(phi_K; query) / d theta, or of its value at phi_K."""

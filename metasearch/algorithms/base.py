@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -34,12 +34,21 @@ class MetaGradient:
     losses: dict[str, Tensor]  # player -> [tasks] mean loss on the last images it learned from
     gradients: int  # gradient evaluations spent, one per image and player
     rates: Params = field(default_factory=dict)  # gradient of what the inner loop itself learns
+    sketch: Tensor | None = None  # [tasks, d] where each task's weights went, if asked for
 
     @staticmethod
-    def of(adapted: Adapted, found: TaskGradients, losses: dict[str, Tensor]) -> MetaGradient:
+    def of(
+        step: MetaStep, adapted: Adapted, found: TaskGradients, losses: dict[str, Tensor]
+    ) -> MetaGradient:
         """Put together what an engine found; `losses` are per image [tasks * n]."""
-        by_task = {p: x.detach().reshape(adapted.tasks, -1).mean(1) for p, x in losses.items()}
-        return MetaGradient(found.values, found.finite, by_task, adapted.gradients, found.rates)
+        return MetaGradient(
+            values=found.values,
+            finite=found.finite,
+            losses={p: x.detach().reshape(adapted.tasks, -1).mean(1) for p, x in losses.items()},
+            gradients=adapted.gradients,
+            rates=found.rates,
+            sketch=adapted.sketch(step.sketch) if step.sketch else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,24 @@ class MetaStep:
     learner: Learner
     rates: Params = field(default_factory=dict)  # learned ones of the inner loop; empty if fixed
     progress: float = 1.0  # share of the budget that is spent
+    weights: Tensor | None = None  # [tasks] how much each task counts, with mean 1
+    sketch: int = 0  # numbers to sketch each task's displacement in; 0 for none
+
+    def of_some(self, tasks: Sequence[int]) -> MetaStep:
+        """The step of a part of the tasks, which is a meta-batch of its own."""
+        if self.weights is None:
+            return self
+        return replace(self, weights=self.weights[list(tasks)])
+
+    def weighed(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Per-image losses [tasks * n], each task's times its weight."""
+        if self.weights is None:
+            return losses
+        n = len(self.weights)
+        return {p: x * self.weights.repeat_interleave(len(x) // n) for p, x in losses.items()}
+
+
+Reads = Literal["query", "displacement", ""]
 
 
 class MetaAlgorithm(Protocol):
@@ -68,6 +95,14 @@ class MetaAlgorithm(Protocol):
     @property
     def trains(self) -> bool:
         """False if there is nothing to meta-train (`scratch`)."""
+        ...
+
+    @property
+    def reads(self) -> Reads:
+        """What its gradient is, if it can be read off the end of an inner loop on the support.
+
+        "query": the gradient of the query loss there; "displacement": the way there; "": neither.
+        """
         ...
 
     def meta_gradient(self, step: MetaStep, episodes: Episodes, noise: NoiseSource) -> MetaGradient:
@@ -98,11 +133,11 @@ def meta_batch(
     for start in range(0, tasks, size):
         some = range(start, min(start + size, tasks))
         part = noise_of_some(noise, tasks, some)
-        parts.append(without_diverged(once, step, episodes.select(some), part))
-    return _joined(parts)
+        parts.append(without_diverged(once, step.of_some(some), episodes.select(some), part))
+    return joined(parts)
 
 
-def _joined(parts: Sequence[MetaGradient]) -> MetaGradient:
+def joined(parts: Sequence[MetaGradient]) -> MetaGradient:
     """The mean over the finite tasks of all parts."""
     counts = [int(part.finite.sum()) for part in parts]
     total = max(sum(counts), 1)
@@ -119,6 +154,9 @@ def _joined(parts: Sequence[MetaGradient]) -> MetaGradient:
         },
         gradients=sum(part.gradients for part in parts),
         rates={name: mean("rates", name) for name in parts[0].rates},
+        sketch=torch.cat([part.sketch for part in parts if part.sketch is not None])
+        if parts[0].sketch is not None
+        else None,
     )
 
 
@@ -140,11 +178,15 @@ def without_diverged(
     if not keep:
         return replace(found, values=_zeros(found.values), rates=_zeros(found.rates))
     part = noise_of_some(noise, len(found.finite), keep)
-    again = without_diverged(once, step, episodes.select(keep), part)
+    again = without_diverged(once, step.of_some(keep), episodes.select(keep), part)
     finite = found.finite.clone()
     finite[keep] = again.finite.to(finite.device)
     return replace(
-        again, finite=finite, losses=found.losses, gradients=found.gradients + again.gradients
+        again,
+        finite=finite,
+        losses=found.losses,
+        gradients=found.gradients + again.gradients,
+        sketch=found.sketch,
     )
 
 

@@ -55,9 +55,9 @@ class Bilevel:
                 share = shares[k - max(inner.steps, 1)]
                 found = self.judge(step, adapted, episodes, noise)
                 judging += found.gradients
-                scaled = {player: share * x for player, x in found.losses.items()}
+                scaled = step.weighed({p: share * x for p, x in found.losses.items()})
                 meta = adapted.meta_gradient(scaled, self.order)
-                parts.append(MetaGradient.of(adapted, meta, found.losses))
+                parts.append(MetaGradient.of(step, adapted, meta, found.losses))
         whole = _added(parts)
         return replace(whole, gradients=whole.gradients + judging)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from metasearch.algorithms.base import MetaGradient, MetaStep, inner_losses, meta_batch
+from metasearch.algorithms.base import MetaGradient, MetaStep, Reads, inner_losses, meta_batch
 from metasearch.engine.base import InnerLoop, TaskGradients
 from metasearch.models.base import Learner, Net, Noise, NoiseSource, Params, rows
 from metasearch.registry import at_least, component
@@ -48,6 +48,11 @@ class IMAML:
         """It meta-trains."""
         return True
 
+    @property
+    def reads(self) -> Reads:
+        """Its gradient is a solution, not a place."""
+        return ""
+
     def meta_gradient(self, step: MetaStep, episodes: Episodes, noise: NoiseSource) -> MetaGradient:
         """The mean over tasks of (I + H / proximal)^-1 d L(phi*; query) / d phi*."""
         return meta_batch(self._once, step, episodes, noise, inner=self.inner, order=1)
@@ -63,11 +68,13 @@ class IMAML:
         for task, support, query in _by_task(episodes, noise):
             place = _Place(learner, player, adapted.state(task))
             losses.append(place.loss(*query))
-            found.append(self._implicit(place, place.loss(*support).mean(), losses[-1], moving))
+            weight = 1.0 if step.weights is None else step.weights[task]
+            judged = weight * losses[-1]
+            found.append(self._implicit(place, place.loss(*support).mean(), judged, moving))
         # The support's gradient, a product with H in each round, and one across to still weights.
         passes = 1 + self.rounds + bool(found[0].keys() - moving)
         spent = passes * rows(episodes.support) + rows(episodes.query)
-        whole = MetaGradient.of(adapted, _mean(found), {player: torch.cat(losses)})
+        whole = MetaGradient.of(step, adapted, _mean(found), {player: torch.cat(losses)})
         return replace(whole, gradients=whole.gradients + spent)
 
     def _implicit(

@@ -7,6 +7,7 @@ from typing import Literal
 from metasearch.algorithms.base import (
     MetaGradient,
     MetaStep,
+    Reads,
     all_images,
     meta_batch,
     outer_losses,
@@ -33,6 +34,11 @@ class Joint:
         """It trains, though not to be adapted."""
         return True
 
+    @property
+    def reads(self) -> Reads:
+        """It has no inner loop."""
+        return ""
+
     def meta_gradient(self, step: MetaStep, episodes: Episodes, noise: NoiseSource) -> MetaGradient:
         """The gradient of each player's mean loss at the meta-parameters themselves."""
         return meta_batch(self._once, step, episodes, noise, inner=self.inner, order=1)
@@ -40,4 +46,6 @@ class Joint:
     def _once(self, step: MetaStep, episodes: Episodes, noise: NoiseSource) -> MetaGradient:
         adapted = step.engine.open(step.learner, len(episodes.tasks), self.inner)
         losses = outer_losses(adapted, all_images(episodes), noise)
-        return MetaGradient.of(adapted, adapted.meta_gradient(losses, 1), losses)
+        return MetaGradient.of(
+            step, adapted, adapted.meta_gradient(step.weighed(losses), 1), losses
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from metasearch.algorithms.base import MetaGradient, MetaStep, meta_batch
+from metasearch.algorithms.base import MetaGradient, MetaStep, Reads, meta_batch
 from metasearch.algorithms.bilevel import (
     Bilevel,
     Judge,
@@ -53,6 +53,12 @@ class MAML:
     def trains(self) -> bool:
         """It meta-trains."""
         return True
+
+    @property
+    def reads(self) -> Reads:
+        """With first order, the query gradient there, if players judge themselves."""
+        plain = self.outer == "player_losses" and self.cross_player == "stop"
+        return "query" if plain and self.first_order and not self.multi_step else ""
 
     def meta_gradient(self, step: MetaStep, episodes: Episodes, noise: NoiseSource) -> MetaGradient:
         """The mean over tasks of d L(phi_K; query) / d theta, or of its value at phi_K."""

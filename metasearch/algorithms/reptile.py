@@ -7,6 +7,7 @@ from typing import Literal
 from metasearch.algorithms.base import (
     MetaGradient,
     MetaStep,
+    Reads,
     all_images,
     inner_losses,
     meta_batch,
@@ -36,6 +37,11 @@ class Reptile:
         """It meta-trains."""
         return True
 
+    @property
+    def reads(self) -> Reads:
+        """The way there."""
+        return "displacement"
+
     def meta_gradient(self, step: MetaStep, episodes: Episodes, noise: NoiseSource) -> MetaGradient:
         """Return theta - mean_i phi_i after the inner steps."""
         return meta_batch(self._once, step, episodes, noise, inner=self.inner, order=1)
@@ -44,4 +50,4 @@ class Reptile:
         adapted = step.engine.open(step.learner, len(episodes.tasks), self.inner)
         images = all_images(episodes) if self.images == "all" else episodes.support
         losses = inner_losses(adapted, self.inner, images, noise)
-        return MetaGradient.of(adapted, adapted.displacement(), losses)
+        return MetaGradient.of(step, adapted, adapted.displacement(step.weights), losses)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from metasearch.algorithms.base import MetaGradient, MetaStep
+from metasearch.algorithms.base import MetaGradient, MetaStep, Reads
 from metasearch.engine.base import InnerLoop, TaskGradients
 from metasearch.models.base import NoiseSource
 from metasearch.registry import component
@@ -25,6 +25,11 @@ class Scratch:
         """There is nothing to meta-train."""
         return False
 
+    @property
+    def reads(self) -> Reads:
+        """It has no gradient."""
+        return ""
+
     def meta_gradient(self, step: MetaStep, episodes: Episodes, noise: NoiseSource) -> MetaGradient:
         """Zero: the initialisation stays as it is, and nothing is spent."""
         del noise
@@ -32,4 +37,4 @@ class Scratch:
         adapted = step.engine.open(step.learner, tasks, self.inner)
         zero = {name: torch.zeros_like(p) for name, p in step.learner.parameters().items()}
         found = TaskGradients(zero, torch.ones(tasks, dtype=torch.bool))
-        return MetaGradient.of(adapted, found, {})
+        return MetaGradient.of(step, adapted, found, {})

@@ -43,7 +43,7 @@ def evaluate(
     if any(s.needs_features for s in (config.score, *config.also)):
         features = ConvFeatures.load(bundle.folder / FEATURES)
     panel = Panel.gather(config, data, features, split, "cpu")
-    found = measure(bundle.parts[0].adapter, config.engine, panel)
+    found = measure(bundle.adapter, config.engine, panel)
     score = config.score
     return {
         "score": {"name": score.name, "unit": score.unit, "direction": score.direction},

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from metasearch.algorithms.base import Adapter
+from metasearch.algorithms.mixture import AnyAdapter, MixtureAdapter
 from metasearch.bundle.adapted import Adaptation
 from metasearch.bundle.base import FORMAT, RATES, WEIGHTS, Part, PartPlan, Plan, checksum
 from metasearch.bundle.images import Images, prepare
@@ -33,6 +34,15 @@ class Bundle:
     border: float  # median of the outermost pixels of its training images
     parts: Sequence[Part]
     report: dict[str, Any]
+
+    @property
+    def adapter(self) -> AnyAdapter:
+        """All parts as one."""
+        if len(self.parts) == 1:
+            return self.parts[0].adapter
+        return MixtureAdapter(
+            tuple(part.adapter for part in self.parts), tuple(part.weight for part in self.parts)
+        )
 
     def adapt(self, images: Images, *, steps: int | None = None, seed: int = 0) -> Adaptation:
         """Learn a new class from a few images of it; the bundle is left as it was.

@@ -85,8 +85,15 @@ class Adapted(Protocol):
         """
         ...
 
-    def displacement(self) -> TaskGradients:
-        """Meta-parameters minus fast weights, averaged over finite tasks (Reptile's gradient)."""
+    def displacement(self, weights: Tensor | None = None) -> TaskGradients:
+        """Meta-parameters minus fast weights, averaged over finite tasks (Reptile's gradient).
+
+        `weights` [tasks] with mean 1 count a task more or less.
+        """
+        ...
+
+    def sketch(self, dims: int) -> Tensor:
+        """A random projection of each task's displacement, [tasks, dims]; see `of_stacked`."""
         ...
 
     def state(self, task: int) -> Params:

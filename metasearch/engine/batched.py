@@ -170,16 +170,26 @@ class BatchedAdapted:
         grads = self._grad(loss, list(own.values()), keep=True)
         return {name: g / self.tasks for name, g in zip(own, grads, strict=True)}
 
-    def displacement(self) -> TaskGradients:
+    def displacement(self, weights: Tensor | None = None) -> TaskGradients:
         """Meta-parameters minus fast weights, averaged over finite tasks."""
-        found = {
+        found = self._moved()
+        if weights is not None:
+            found = {name: piece.weighted(weights) for name, piece in found.items()}
+        device = next(iter(self.learner.parameters().values())).device
+        return average(found, torch.ones(self.tasks, dtype=torch.bool, device=device))
+
+    def sketch(self, dims: int) -> Tensor:
+        """A random projection of each task's displacement, [tasks, dims]."""
+        parts = [piece.sketch(name, dims) for name, piece in self._moved().items()]
+        return torch.stack([x.expand(self.tasks, dims) for x in parts]).sum(0)
+
+    def _moved(self) -> dict[str, Piece]:
+        return {
             layer.place + name: piece
             for layers in self._layers.values()
             for layer in layers
             for name, piece in layer.moved().items()
         }
-        device = next(iter(self.learner.parameters().values())).device
-        return average(found, torch.ones(self.tasks, dtype=torch.bool, device=device))
 
     def state(self, task: int) -> Params:
         """The fast weights of one task, detached."""

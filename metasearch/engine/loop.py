@@ -11,6 +11,7 @@ from torch.func import functional_call
 
 from metasearch.engine.base import Adapted, InnerLoop, Order, TaskGradients
 from metasearch.engine.rules import Rule
+from metasearch.engine.sketch import of_stacked
 from metasearch.models.base import Learner, Net, Nets, Params
 from metasearch.registry import component
 
@@ -115,14 +116,30 @@ class LoopAdapted:
             self.gradients += loss.numel() + (self._spent[player] if order == 2 else 0)
         return _average(values, rates, finite)
 
-    def displacement(self) -> TaskGradients:
+    def displacement(self, weights: Tensor | None = None) -> TaskGradients:
         """Meta-parameters minus fast weights, averaged over finite tasks."""
-        moved = [
+        moved = self._moved()
+        if weights is not None:
+            moved = [
+                {name: w * x for name, x in task.items()}
+                for w, task in zip(weights, moved, strict=True)
+            ]
+        everyone = torch.ones(self.tasks, dtype=torch.bool)
+        return _average(moved, [{} for _ in moved], everyone)
+
+    def sketch(self, dims: int) -> Tensor:
+        """A random projection of each task's displacement, [tasks, dims]."""
+        moved = self._moved()
+        each = [
+            of_stacked(name, torch.stack([task[name] for task in moved]), dims) for name in moved[0]
+        ]
+        return torch.stack(each).sum(0)
+
+    def _moved(self) -> list[Params]:
+        return [
             {name: (start[name] - fast[name]).detach() for name in start}
             for start, fast in zip(self._start, self._fast, strict=True)
         ]
-        everyone = torch.ones(self.tasks, dtype=torch.bool)
-        return _average(moved, [{} for _ in moved], everyone)
 
     def state(self, task: int) -> Params:
         """The fast weights of one task, detached."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from metasearch.engine.base import TaskGradients
+from metasearch.engine.sketch import of_product, of_stacked
 from metasearch.models.base import Params
 
 
@@ -27,6 +28,16 @@ class Averaged:
         del finite, count
         return self.mean_of_all
 
+    def weighted(self, weights: Tensor) -> Averaged:
+        """As it is: what no task moved has no task to weigh."""
+        del weights
+        return self
+
+    def sketch(self, name: str, dims: int) -> Tensor:
+        """Nothing to tell tasks apart by, [1, dims]."""
+        del name
+        return self.mean_of_all.new_zeros(1, dims, dtype=torch.float32)
+
 
 @dataclass(frozen=True)
 class Stacked:
@@ -42,6 +53,14 @@ class Stacked:
         """Over the finite tasks, or all of them if `finite` is None."""
         kept = self.each if finite is None else self.each[finite]
         return kept.sum(0) / count
+
+    def weighted(self, weights: Tensor) -> Stacked:
+        """Each task's times its weight [T]."""
+        return Stacked(self.each * weights.reshape(-1, *[1] * (self.each.dim() - 1)))
+
+    def sketch(self, name: str, dims: int) -> Tensor:
+        """[T, dims]; see `of_stacked`."""
+        return of_stacked(name, self.each, dims)
 
 
 @dataclass(frozen=True)
@@ -61,6 +80,14 @@ class Product:
             (x if finite is None else x[finite]).flatten(0, 1) for x in (self.outs, self.inputs)
         )
         return (outs.T @ inputs) / count
+
+    def weighted(self, weights: Tensor) -> Product:
+        """Each task's times its weight [T]."""
+        return Product(self.outs * weights.reshape(-1, 1, 1), self.inputs)
+
+    def sketch(self, name: str, dims: int) -> Tensor:
+        """[T, dims]; see `of_product`."""
+        return of_product(name, self.outs, self.inputs, dims)
 
 
 Piece = Averaged | Stacked | Product

@@ -64,10 +64,15 @@ class Shared:
         unused = {name: torch.zeros_like(r) for name, r in self._rates.items()}
         return TaskGradients(values, finite, unused)
 
-    def displacement(self) -> TaskGradients:
+    def displacement(self, weights: Tensor | None = None) -> TaskGradients:
         """Nobody moved."""
+        del weights
         zero = {name: torch.zeros_like(w) for name, w in self._weights.items()}
         return TaskGradients(zero, torch.ones(self.tasks, dtype=torch.bool))
+
+    def sketch(self, dims: int) -> Tensor:
+        """Nobody moved, [tasks, dims]."""
+        return torch.zeros(self.tasks, dims)
 
     def state(self, task: int) -> Params:
         """The meta-parameters, whichever the task."""

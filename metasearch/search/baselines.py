@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from metasearch.algorithms import ALGORITHMS
-from metasearch.algorithms.base import Adapter
+from metasearch.algorithms.mixture import AnyAdapter
 from metasearch.registry import to_data
 from metasearch.scores.interval import paired_difference
 from metasearch.search.files import to_json
@@ -27,13 +27,13 @@ def baseline(winner: TrialConfig, champion: Champion, algorithm: str) -> TrialCo
     inner = replace(champion.algorithm.inner, rates="fixed", adapts="all")
     return replace(
         winner,
-        models=(champion.adapter.learner.family,),
+        models=(champion.family,),
         algorithms=(ALGORITHMS[algorithm](inner=inner),),
         strategy=Strategy(),
     )
 
 
-def train(folder: Path, config: TrialConfig, bench: Bench) -> Adapter:
+def train(folder: Path, config: TrialConfig, bench: Bench) -> AnyAdapter:
     """Meta-train a baseline, or take the one that was trained for this recipe on this data before.
 
     It is trained on the recipe's device, and returned on the CPU.

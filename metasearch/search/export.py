@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from metasearch import __version__
-from metasearch.algorithms.base import Adapter
+from metasearch.algorithms.mixture import AnyAdapter
 from metasearch.bundle.base import Part
 from metasearch.bundle.images import border
 from metasearch.bundle.save import Contents, save_bundle
@@ -64,7 +64,7 @@ class Candidate:
         return Candidate(record, config, found[0], champion)
 
     @property
-    def adapter(self) -> Adapter:
+    def adapter(self) -> AnyAdapter:
         """What adapts to an unseen task."""
         return self.champion.adapter
 
@@ -177,7 +177,7 @@ def _key(winner: Candidate, bench: Bench, baselines: Sequence[str]) -> str:
     return hashlib.sha256(to_json(parts).encode()).hexdigest()[:12]
 
 
-def _judge(winner: Candidate, rivals: Mapping[str, Adapter], bench: Bench, place: Path) -> None:
+def _judge(winner: Candidate, rivals: Mapping[str, AnyAdapter], bench: Bench, place: Path) -> None:
     """Score the winner and its rivals on every split that is shown, and keep what was found."""
     config, adapter = winner.config, winner.adapter
     panels = {split: _panel(config, bench, split) for split in SHOWN}
@@ -194,7 +194,7 @@ def _judge(winner: Candidate, rivals: Mapping[str, Adapter], bench: Bench, place
         "score": {"name": score.name, "unit": score.unit, "direction": score.direction},
         "trial": winner.record.number,
         "recipe": {
-            "model": adapter.learner.family.name,
+            "model": winner.champion.family.name,
             "algorithm": winner.champion.algorithm.name,
         },
         "splits": splits,
@@ -242,7 +242,7 @@ def _pack(
     run: Run, winner: Candidate, bench: Bench, report: dict[str, Any], samples: Path, folder: Path
 ) -> None:
     contents = Contents(
-        parts=[Part(winner.adapter)],
+        parts=[Part(adapter, share) for adapter, share in winner.champion.parts],
         config=winner.config,
         report=report,
         provenance=_provenance(run, winner, bench),

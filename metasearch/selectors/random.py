@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from metasearch.registry import component
-from metasearch.selectors.base import Choice, Feedback, State
+from metasearch.selectors.base import (
+    ALL,
+    NOTHING,
+    Arms,
+    Axis,
+    Choice,
+    Evidence,
+    Feedback,
+    Kind,
+    Need,
+    Play,
+    State,
+    one_hot,
+)
 
 
 @component
@@ -19,16 +32,24 @@ class Random:
     so that large groups do not drown small ones.
     """
 
+    kind: ClassVar[Kind] = "random"
+    axes: ClassVar[frozenset[Axis]] = ALL
+    play: ClassVar[Play] = "one"
+    needs: ClassVar[frozenset[Need]] = NOTHING
+
     name: Literal["random"] = "random"
     order: Literal["iid", "epoch", "stratified"] = "epoch"
 
-    def init(self, n_arms: int, groups: np.ndarray | None = None) -> State:
+    def init(self, arms: Arms) -> State:
         """Nothing is waiting; without groups every arm is a group of its own."""
-        groups = np.arange(n_arms) if groups is None else np.asarray(groups)
+        groups = np.arange(arms.n) if arms.groups is None else np.asarray(arms.groups)
         return {"groups": groups.astype(np.int64), "waiting": np.empty(0, dtype=np.int64)}
 
-    def choose(self, state: State, k: int, rng: np.random.Generator) -> tuple[Choice, State]:
+    def choose(
+        self, state: State, k: int, rng: np.random.Generator, progress: float = 0.0
+    ) -> tuple[Choice, State]:
         """Pick `k` different arms (all of them if there are fewer)."""
+        del progress
         n = len(state["groups"])
         k = min(k, n)
         if self.order == "epoch":
@@ -45,6 +66,14 @@ class Random:
         """Learns nothing."""
         del choice, feedback
         return state
+
+    def final(
+        self, state: State, evidence: Evidence | None, rng: np.random.Generator
+    ) -> np.ndarray:
+        """One arm, uniformly drawn, so that the score's expectation is the mean over arms."""
+        del evidence
+        n = len(state["groups"])
+        return one_hot(n, int(rng.integers(n)))
 
     def _chances(self, groups: np.ndarray) -> np.ndarray:
         if self.order != "stratified":

@@ -18,7 +18,7 @@ from metasearch.registry import OneOf, at_least, component, revive
 from metasearch.scores import SCORES
 from metasearch.scores.base import Score
 from metasearch.selectors import SELECTORS
-from metasearch.selectors.base import Selector
+from metasearch.selectors.base import Axis, Exchanger, Selector
 from metasearch.selectors.random import Random
 from metasearch.tasks import SOURCES
 from metasearch.tasks.base import TaskSource
@@ -59,10 +59,11 @@ class Strategy:
     algorithms: Annotated[Selector, OneOf(SELECTORS)] = Random(order="iid")
     models: Annotated[Selector, OneOf(SELECTORS)] = Random(order="iid")
     segment: int = 20  # meta-steps for which a picked algorithm and model stay
+    validation: int = 8  # tasks of the split `inner` that rules which validate look at
 
     def __post_init__(self) -> None:
         """Refuse turns of no length."""
-        at_least(self, segment=1)
+        at_least(self, segment=1, validation=2)
 
 
 @component
@@ -106,11 +107,46 @@ def problems(config: TrialConfig) -> Iterator[Problem]:
     if fault := _no_device(config.device):
         yield ("device",), fault
     yield from _unscorable(config)
+    yield from _misplaced(config.strategy)
+    yield from _unlike(config)
     for i, algorithm in enumerate(config.algorithms):
         for j, model in enumerate(config.models):
             if reason := misfit(algorithm, model):
                 yield ("algorithms", i), f"does not go with models[{j}]: {reason}"
     yield from _unbuildable(config)
+
+
+def _misplaced(strategy: Strategy) -> Iterator[Problem]:
+    """Rules on an axis that they are not for."""
+    axes: tuple[Axis, ...] = ("tasks", "algorithms", "models")
+    for axis in axes:
+        rule: Selector = getattr(strategy, axis)
+        if axis not in rule.axes:
+            known = ", ".join(n for n in SELECTORS if axis in SELECTORS[n]().axes)
+            yield (
+                ("strategy", axis),
+                f"{rule.name!r} chooses among {' and '.join(sorted(rule.axes))}; "
+                f"for {axis} there are {known}.",
+            )
+
+
+def _unlike(config: TrialConfig) -> Iterator[Problem]:
+    """Members that a rule cannot copy or average, or that play no game of two."""
+    rule, models = config.strategy.models, config.models
+    if isinstance(rule, Exchanger) and rule.alike and len(set(models)) > 1:
+        yield (
+            ("models",),
+            f"the rule {rule.name!r} copies or averages weights, so all models must have the same "
+            "settings. Write one of them several times, or use halving, mixture or greedy.",
+        )
+    if "payoff" in rule.needs:
+        for i, model in enumerate(models):
+            if len(model.players) != 2:
+                yield (
+                    ("models", i),
+                    f"{model.name!r} has {len(model.players)} players; the rule {rule.name!r} "
+                    "plays a game of two, such as 'gan'.",
+                )
 
 
 def _unscorable(config: TrialConfig) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metasearch.algorithms.base import Adapter
+from metasearch.algorithms.mixture import AnyAdapter
 from metasearch.engine.base import Engine
 from metasearch.models.base import EncoderModel, GenerativeModel, LikelihoodModel, noise_per_task
 from metasearch.models.conditions import conditioned
@@ -74,11 +74,11 @@ class Verdicts:
     grid: SampleGrid
 
 
-def judge(adapter: Adapter, engine: Engine, panel: Panel) -> Verdicts:
+def judge(adapter: AnyAdapter, engine: Engine, panel: Panel) -> Verdicts:
     """Adapt to each task of the panel and score it; the learner is left as it was."""
-    after, new, diverged = _scored(adapter, engine, panel)
+    after, new, diverged = scored(adapter, engine, panel)
     first = replace(panel, scores=panel.scores[:1])  # the others are asked of what adapted only
-    before, old, _ = _scored(adapter.still(), engine, first)
+    before, old, _ = scored(adapter.still(), engine, first)
     return Verdicts(after, before, diverged, _grid(panel.episodes, before=old, after=new))
 
 
@@ -89,8 +89,8 @@ def applies(score: Score, family: GenerativeModel) -> bool:
     )
 
 
-def _scored(
-    adapter: Adapter, engine: Engine, panel: Panel
+def scored(
+    adapter: AnyAdapter, engine: Engine, panel: Panel
 ) -> tuple[dict[str, np.ndarray], Batch, int]:
     """Every score per task, the samples [tasks * n, ...], and how many tasks diverged."""
     scores = [s for s in panel.scores if applies(s, adapter.learner.family)]
@@ -130,7 +130,7 @@ def settle(values: np.ndarray, *, worst_is_high: bool) -> np.ndarray:
     return np.where(bad, worst, values)
 
 
-def measure(adapter: Adapter, engine: Engine, panel: Panel) -> dict[str, Any]:
+def measure(adapter: AnyAdapter, engine: Engine, panel: Panel) -> dict[str, Any]:
     """Judge, and tell the ranking score; to the last digit the same, whatever else runs."""
     with one_thread():
         return ranking_score(judge(adapter, engine, panel), panel)

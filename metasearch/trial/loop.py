@@ -13,18 +13,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from metasearch.algorithms.base import MetaGradient, MetaStep
+from metasearch.algorithms.base import MetaGradient
 from metasearch.errors import ConfigError
-from metasearch.models.base import shared_noise
-from metasearch.rng import Stream
 from metasearch.scores.base import Features
 from metasearch.scores.features import cached_features
 from metasearch.scores.interval import mean_interval
-from metasearch.tasks.base import DERIVED, TaskDistribution, TaskId, TaskSource
+from metasearch.tasks.base import DERIVED, TaskDistribution, TaskSource
 from metasearch.trial.checkpoint import Frozen
 from metasearch.trial.config import TrialConfig, from_data
-from metasearch.trial.judge import Panel, Verdicts, judge, settle, to_device
-from metasearch.trial.population import Champion, Population
+from metasearch.trial.judge import Panel, Verdicts, judge, settle
+from metasearch.trial.population import Champion
+from metasearch.trial.practice import Practice
 from metasearch.trial.report import Cost, Report
 
 PATIENCE = 50  # meta-steps in a row without one finite task, after which a trial has diverged
@@ -90,9 +89,8 @@ class Trial:
     config: TrialConfig
     bench: Bench
     device: str
-    population: Population
+    practice: Practice
     panel: Panel
-    arms: tuple[TaskId, ...]  # the train tasks, in the order of the task selector's arms
     meta_steps: int = 0
     gradients: int = 0
     rung: int = 0
@@ -116,12 +114,9 @@ class Trial:
                     f"trial.models[{i}]: {family.name} needs domains {family.domains}, but "
                     f"{config.tasks.name} gives {data.domains}. Use another task source."
                 )
-        arms = tuple(data.tasks("train"))
-        names = sorted({arm.rsplit("/", 1)[0] for arm in arms})
-        groups = np.array([names.index(arm.rsplit("/", 1)[0]) for arm in arms])
-        population = Population.create(config, data.shape, groups, device)
+        practice = Practice.open(config, data, bench.features, device)
         panel = Panel.gather(config, data, bench.features, "search", device)
-        return Trial(config, bench, device, population, panel, arms)
+        return Trial(config, bench, device, practice, panel)
 
     def advance(self) -> Report:
         """Train up to the next rung and evaluate there."""
@@ -131,7 +126,8 @@ class Trial:
         # The last rung is the whole budget, whatever the division leaves over.
         goal = budget.gradients * self.rung // budget.reports
         trains = any(a.trains for a in self.config.algorithms)
-        while trains and self.gradients < goal and self.barren < PATIENCE:
+        enough = goal - self.practice.reserve()
+        while trains and self.gradients < enough and self.barren < PATIENCE:
             self.meta_step()
         diverged = self.barren >= PATIENCE
         self.finished = diverged or not trains or self.rung >= budget.reports
@@ -139,29 +135,17 @@ class Trial:
         return self._report(step, began, diverged=diverged)
 
     def meta_step(self) -> None:
-        """One meta-batch: choose, adapt, differentiate, move."""
-        config, population = self.config, self.population
-        choice = population.choose(self.meta_steps)
-        member = population.members[population.model]
-        algorithm = config.algorithms[population.algorithm]
-        rng = Stream(config.seed).at("train", self.meta_steps)
-        episodes = self.bench.data.episodes(
-            [self.arms[i] for i in choice.arms],
-            shot=config.tasks.shot,
-            query=config.tasks.query,
-            rng=rng.at("episodes"),
-        )
-        noise = shared_noise(member.learner.family, rng.at("noise"))
-        done = self.gradients / config.budget.gradients
-        step = MetaStep(
-            config.engine, member.learner, member.rates[population.algorithm], min(done, 1.0)
-        )
-        found = algorithm.meta_gradient(step, to_device(episodes, self.device), noise)
-        member.move(found, population.algorithm, config.outer, done)
+        """One meta-batch."""
+        played = self.practice.step(self.meta_steps, self._done)
         self.meta_steps += 1
-        self.gradients += found.gradients
-        self.barren = 0 if bool(found.finite.any()) else self.barren + 1
-        self._count(found)
+        self.gradients += played.gradients
+        self.barren = 0 if bool(played.first.finite.any()) else self.barren + 1
+        self._count(played.first)
+
+    @property
+    def _done(self) -> float:
+        """The spent share of the budget."""
+        return min(self.gradients / self.config.budget.gradients, 1.0)
 
     def _count(self, found: MetaGradient) -> None:
         self._tally["tasks/non_finite"].append(float((~found.finite).sum()))
@@ -172,7 +156,11 @@ class Trial:
 
     def _report(self, step: int, began: float, *, diverged: bool) -> Report:
         config = self.config
-        verdicts = judge(self.population.champion().adapter, config.engine, self.panel)
+        if self.finished:
+            self.gradients += self.practice.close(self.meta_steps)
+        champion, cost = self.practice.crown()
+        self.gradients += cost
+        verdicts = judge(champion.adapter, config.engine, self.panel)
         worst_is_high = config.score.direction == "minimize"
         after = settle(verdicts.after[config.score.name], worst_is_high=worst_is_high)
         if diverged:
@@ -207,7 +195,7 @@ class Trial:
 
     def freeze(self) -> Frozen:
         """All that continuing needs, copied."""
-        tensors, chosen = self.population.freeze()
+        tensors, chosen = self.practice.freeze()
         counters = {
             "meta_steps": self.meta_steps,
             "gradients": self.gradients,
@@ -221,7 +209,7 @@ class Trial:
     def restore(self, frozen: Frozen) -> None:
         """Go back to a moment that `freeze` caught."""
         state = dict(frozen.state)
-        self.population.restore(frozen.tensors, state.pop("chosen"))
+        self.practice.restore(frozen.tensors, state.pop("chosen"))
         for name, value in state.items():
             setattr(self, name, value)
 
@@ -234,7 +222,7 @@ def champion_at(config: TrialConfig, checkpoint: Path, bench: Bench) -> Champion
     """
     trial = Trial.open(config, bench)
     trial.restore(Frozen.load(checkpoint, trial.device))
-    return trial.population.champion()
+    return trial.practice.population.champion()
 
 
 def pick_device(wanted: str) -> str:

@@ -1,9 +1,8 @@
-"""The models and algorithms of one trial, and who of them moves in a meta-step."""
+"""The models and algorithms of one trial: who of them moves, and what the trial stands for."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,99 +10,43 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metasearch.algorithms.base import Adapter, MetaAlgorithm, MetaGradient
-from metasearch.engine.base import first_rates
-from metasearch.models.base import Learner, Params
+from metasearch.algorithms.base import Adapter, MetaAlgorithm
+from metasearch.algorithms.mixture import AnyAdapter, MixtureAdapter
+from metasearch.models.base import GenerativeModel, Learner
 from metasearch.rng import Stream
-from metasearch.selectors.base import Choice, State
+from metasearch.selectors.base import (
+    Arms,
+    Axis,
+    Choice,
+    Evidence,
+    Exchange,
+    Exchanger,
+    Feedback,
+    Selector,
+    State,
+)
 from metasearch.tasks.base import Shape
 from metasearch.trial.checkpoint import arrays_to_tensors, tensors_to_arrays
-from metasearch.trial.config import Outer, TrialConfig
+from metasearch.trial.config import TrialConfig
+from metasearch.trial.member import Member
 
-
-@dataclass
-class Member:
-    """One model of the pool, with an outer optimiser of its own."""
-
-    learner: Learner
-    rates: list[Params]  # what each algorithm of the trial has learned of its inner loop
-    optimizer: torch.optim.Adam
-
-    @staticmethod
-    def create(config: TrialConfig, index: int, shape: Shape, device: str) -> Member:
-        """A function of (config, seed, index)."""
-        rng = Stream(config.seed).at("model", index)
-        learner = Learner.create(config.models[index], shape, rng)
-        for net in learner.nets.values():
-            net.to(device)
-        rates = [
-            {name: r.requires_grad_() for name, r in first_rates(learner, a.inner).items()}
-            for a in config.algorithms
-        ]
-        found = [*learner.parameters().values(), *(r for own in rates for r in own.values())]
-        return Member(learner, rates, torch.optim.Adam(found, lr=config.outer.lr))
-
-    def named(self) -> Params:
-        """All that the outer optimiser moves, in its order."""
-        learned = {
-            f"rates-{i}|{name}": r for i, own in enumerate(self.rates) for name, r in own.items()
-        }
-        return self.learner.parameters() | learned
-
-    def move(self, found: MetaGradient, algorithm: int, outer: Outer, done: float) -> None:
-        """One outer step along a meta-gradient; `done` is the spent share of the budget."""
-        if not bool(found.finite.any()):
-            return
-        self.optimizer.zero_grad()  # the rates of other algorithms stay where they are
-        for name, p in self.learner.parameters().items():
-            p.grad = found.values[name]
-        for name, rate in self.rates[algorithm].items():
-            rate.grad = found.rates[name]
-        if outer.clip:
-            moved = [p for p in self.named().values() if p.grad is not None]
-            torch.nn.utils.clip_grad_norm_(moved, outer.clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = outer.lr * decay(outer.schedule, done)
-        self.optimizer.step()
-
-    def tensors(self) -> dict[str, Tensor]:
-        """The optimiser's moments by parameter name, for a snapshot."""
-        moments = self.optimizer.state_dict()["state"]
-        names = list(self.named())
-        return {
-            f"{names[i]}|{k}": torch.as_tensor(v) for i, m in moments.items() for k, v in m.items()
-        }
-
-    def load(self, weights: Mapping[str, Tensor], moments: Mapping[str, Tensor]) -> None:
-        """Go back to a snapshot."""
-        mine = self.learner.parameters()
-        self.learner.load({name: weights[name] for name in mine})
-        with torch.no_grad():
-            for name, value in self.named().items():
-                value.copy_(weights[name])
-        index = {name: i for i, name in enumerate(self.named())}
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in moments.items():
-            name, moment = key.rsplit("|", 1)
-            state.setdefault(index[name], {})[moment] = value
-        whole = self.optimizer.state_dict()
-        self.optimizer.load_state_dict({**whole, "state": state})
-
-
-def decay(schedule: str, done: float) -> float:
-    """The factor on the outer rate: 1 at the start, a tenth at the end unless constant."""
-    done = min(max(done, 0.0), 1.0)
-    if schedule == "cosine":
-        return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done))
-    return 1 - 0.9 * done if schedule == "linear" else 1.0
+NEGLIGIBLE = 1e-3  # shares below it are left out of what a trial stands for
 
 
 @dataclass(frozen=True)
 class Champion:
-    """The model and algorithm a trial stands for."""
+    """What a trial stands for: one model and algorithm, or several with shares."""
 
-    algorithm: MetaAlgorithm
-    adapter: Adapter
+    adapter: AnyAdapter
+    algorithm: MetaAlgorithm  # of the part with the largest share
+    family: GenerativeModel  # likewise
+
+    @property
+    def parts(self) -> tuple[tuple[Adapter, float], ...]:
+        """Adapters with their shares."""
+        if isinstance(self.adapter, MixtureAdapter):
+            return tuple(zip(self.adapter.parts, self.adapter.weights, strict=True))
+        return ((self.adapter, 1.0),)
 
 
 @dataclass
@@ -112,74 +55,180 @@ class Population:
 
     config: TrialConfig
     members: list[Member]
-    states: dict[str, State]  # axis -> the selector's memory
-    algorithm: int = 0
-    model: int = 0
-    counts: dict[str, np.ndarray] = field(default_factory=dict)  # axis -> draws per arm
+    states: dict[Axis, State]  # the selectors' memories
+    counts: dict[Axis, np.ndarray]  # draws per arm
+    chances: dict[Axis, np.ndarray]  # the latest probabilities per arm
+    shares: dict[Axis, np.ndarray] = field(default_factory=dict)  # of the champion
 
     @staticmethod
-    def create(config: TrialConfig, shape: Shape, groups: np.ndarray, device: str) -> Population:
-        """All members at their initialisation; `groups` [tasks] is each train task's group."""
-        arms = {
-            "tasks": len(groups),
-            "algorithms": len(config.algorithms),
-            "models": len(config.models),
+    def create(config: TrialConfig, shape: Shape, tasks: Arms, device: str) -> Population:
+        """All members at their initialisation; `tasks` are the train tasks."""
+        arms: dict[Axis, Arms] = {
+            "tasks": tasks,
+            "algorithms": Arms(len(config.algorithms)),
+            "models": Arms(
+                len(config.models), np.array([config.models.index(m) for m in config.models])
+            ),
         }
-        states = {
-            axis: getattr(config.strategy, axis).init(n, groups if axis == "tasks" else None)
-            for axis, n in arms.items()
-        }
-        members = [Member.create(config, i, shape, device) for i in range(len(config.models))]
-        counts = {axis: np.zeros(n, dtype=np.int64) for axis, n in arms.items()}
-        return Population(config, members, states, counts=counts)
+        merges = isinstance(rule := config.strategy.models, Exchanger) and rule.merges
+        members = [
+            Member.create(config, i, shape, device, start=0 if merges else i)
+            for i in range(len(config.models))
+        ]
+        return Population(
+            config,
+            members,
+            states={axis: selector_of(config, axis).init(a) for axis, a in arms.items()},
+            counts={axis: np.zeros(a.n, dtype=np.int64) for axis, a in arms.items()},
+            chances={axis: np.full(a.n, 1 / max(a.n, 1)) for axis, a in arms.items()},
+        )
 
-    def choose(self, step: int) -> Choice:
-        """Who moves in this meta-step, and on which tasks. Segments keep model and algorithm."""
-        rng = Stream(self.config.seed).at("select", step)
-        if step % self.config.strategy.segment == 0:
-            self.algorithm = self._pick("algorithms", 1, rng).arms[0]
-            self.model = self._pick("models", 1, rng).arms[0]
-        return self._pick("tasks", self.config.budget.tasks_per_step, rng)
-
-    def _pick(self, axis: str, k: int, rng: Stream) -> Choice:
-        selector = getattr(self.config.strategy, axis)
-        choice, self.states[axis] = selector.choose(self.states[axis], k, rng.at(axis).numpy())
+    def pick(self, axis: Axis, k: int, rng: Stream, progress: float) -> Choice:
+        """Ask a selector, and take down what it said."""
+        selector = selector_of(self.config, axis)
+        choice, self.states[axis] = selector.choose(
+            self.states[axis], k, rng.at(axis).numpy(), progress
+        )
         self.counts[axis][list(choice.arms)] += 1
+        self.chances[axis] = choice.probabilities
         return choice
 
-    def champion(self) -> Champion:
-        """What the trial stands for: under random selection a uniformly drawn member and algorithm.
+    def learn(self, axis: Axis, choice: Choice, feedback: Feedback) -> None:
+        """Tell a selector what its choice brought."""
+        selector = selector_of(self.config, axis)
+        self.states[axis] = selector.update(self.states[axis], choice, feedback)
 
-        Source: the definition of the random cell: the final model is a uniform draw, so the
-        score's expectation is the mean over members. Drawn once per trial, from its seed.
+    def exchange(self, rng: Stream) -> None:
+        """Let the members act on each other, if the rule for models says so."""
+        selector = self.config.strategy.models
+        if not isinstance(selector, Exchanger):
+            return
+        found, self.states["models"] = selector.exchange(self.states["models"], rng.numpy())
+        self._apply(found)
+
+    def _apply(self, found: Exchange) -> None:
+        for to, source, role in found.copies:
+            players = list(self.members[to].learner.family.players)
+            player = dict(zip(("first", "second"), players, strict=False)).get(role, "")
+            self.members[to].take(self.members[source], player)
+        for member, factor in found.rates.items():
+            self.members[member].factor *= factor
+        if found.pull:
+            pull_together(self.members, found.pull)
+
+    def adapter(self, model: int, algorithm: int) -> Adapter:
+        """What adapts with one member and one algorithm's inner loop, as on unseen tasks."""
+        member = self.members[model]
+        inner = self.config.algorithms[algorithm].inner.at_test()
+        return Adapter(member.learner, inner, member.rates[algorithm])
+
+    def leading(self, axis: Axis) -> int:
+        """The arm in the light of which the other axis is judged.
+
+        The one with the largest share if that is settled, else the one chosen most often.
         """
-        rng = Stream(self.config.seed).at("champion").numpy()
-        model = int(rng.integers(len(self.members)))
-        chosen = int(rng.integers(len(self.config.algorithms)))
-        member, algorithm = self.members[model], self.config.algorithms[chosen]
-        return Champion(
-            algorithm, Adapter(member.learner, algorithm.inner.at_test(), member.rates[chosen])
-        )
+        return int(self.shares.get(axis, self.counts[axis]).argmax())
+
+    def settle(self, axis: Axis, evidence: Evidence | None) -> None:
+        """Decide on the shares of the arms in what the trial stands for.
+
+        Drawn, where it is drawn, from the trial's seed, so that every report of a trial is about
+        the same arms.
+        """
+        rng = Stream(self.config.seed).at("champion", axis).numpy()
+        share = selector_of(self.config, axis).final(self.states[axis], evidence, rng)
+        share = np.where(share < NEGLIGIBLE, 0.0, share)
+        self.shares[axis] = share / share.sum()
+
+    def champion(self) -> Champion:
+        """What the trial stands for, by the shares that `settle` found."""
+        algorithm = int(self.shares["algorithms"].argmax())
+        shares = self.shares["models"]
+        first = int(shares.argmax())
+        family, chosen = self.config.models[first], self.config.algorithms[algorithm]
+        found = [int(i) for i in np.flatnonzero(shares)]
+        selector = self.config.strategy.models
+        if len(found) == 1:
+            return Champion(self.adapter(first, algorithm), chosen, family)
+        if isinstance(selector, Exchanger) and selector.merges:
+            return Champion(self.merged(shares, algorithm), chosen, family)
+        parts = tuple(self.adapter(i, algorithm) for i in found)
+        mixed = MixtureAdapter(parts, tuple(float(shares[i]) for i in found))
+        return Champion(mixed, chosen, family)
+
+    def merged(self, shares: np.ndarray, algorithm: int) -> Adapter:
+        """What adapts with the members' weights averaged by `shares`."""
+        found = [int(i) for i in np.flatnonzero(shares)]
+        one = soup([self.members[i] for i in found], [float(shares[i]) for i in found])
+        inner = self.config.algorithms[algorithm].inner.at_test()
+        return Adapter(one.learner, inner, one.rates[algorithm])
 
     def freeze(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
         """Tensors by file and plain state, copied, for a snapshot."""
         tensors: dict[str, dict[str, Tensor]] = {}
         for i, member in enumerate(self.members):
-            weights = member.named()
-            tensors[f"model-{i}"] = {k: v.detach().clone() for k, v in weights.items()}
-            tensors[f"optimizer-{i}"] = {k: v.detach().clone() for k, v in member.tensors().items()}
+            tensors |= member.freeze(str(i))
         for axis, state in self.states.items():
-            tensors[f"select-{axis}"] = arrays_to_tensors({**state, "counts_": self.counts[axis]})
-        return tensors, {"algorithm": self.algorithm, "model": self.model}
+            notes = {
+                "counts_": self.counts[axis],
+                "chances_": self.chances[axis],
+                "shares_": self.shares.get(axis, np.empty(0)),
+            }
+            tensors[f"select-{axis}"] = arrays_to_tensors({**state, **notes})
+        return tensors, {"factors": [member.factor for member in self.members]}
 
     def restore(
         self, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
     ) -> None:
         """Go back to what `freeze` gave."""
         for i, member in enumerate(self.members):
-            member.load(tensors[f"model-{i}"], tensors[f"optimizer-{i}"])
+            member.thaw(tensors, str(i))
+            member.factor = float(state["factors"][i])
         for axis in self.states:
             arrays = tensors_to_arrays(tensors[f"select-{axis}"])
             self.counts[axis] = arrays.pop("counts_")
+            self.chances[axis] = arrays.pop("chances_")
+            shares = arrays.pop("shares_")
+            if len(shares):
+                self.shares[axis] = shares
             self.states[axis] = arrays
-        self.algorithm, self.model = int(state["algorithm"]), int(state["model"])
+
+
+def selector_of(config: TrialConfig, axis: Axis) -> Selector:
+    """The rule that chooses among the arms of an axis."""
+    found: Selector = getattr(config.strategy, axis)
+    return found
+
+
+def pull_together(members: Sequence[Member], share: float) -> None:
+    """Move every member that share of the way to the mean of all.
+
+    Source: Zhang, Choromanska & LeCun, "Deep Learning with Elastic Averaging SGD", 2015, eq. 5,
+    with the mean of the members in the place of a moving centre.
+    """
+    with torch.no_grad():
+        every = [member.named() for member in members]
+        for name in every[0]:
+            mean = torch.stack([own[name] for own in every]).mean(0)
+            for own in every:
+                own[name].lerp_(mean, share)
+
+
+def soup(members: Sequence[Member], shares: Sequence[float]) -> Member:
+    """One member whose weights are the weighted mean of several of the same family.
+
+    Source: Wortsman et al., "Model soups", 2022, section 2.
+    """
+    merged = members[0].fork()
+    with torch.no_grad():
+        every = [member.named() for member in members]
+        for name, value in merged.named().items():
+            parts = [s * own[name] for s, own in zip(shares, every, strict=True)]
+            value.copy_(torch.stack(parts).sum(0))
+    return merged
+
+
+def one_learner(champion: Champion) -> Learner:
+    """The learner of the part with the largest share."""
+    adapter, _ = max(champion.parts, key=lambda part: part[1])
+    return adapter.learner

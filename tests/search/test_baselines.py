@@ -33,7 +33,7 @@ def file(tmp_path_factory):
 
 
 def champion_of(recipe: TrialConfig, bench: Bench) -> Champion:
-    return Trial.open(recipe, bench).population.champion()
+    return Trial.open(recipe, bench).practice.crown()[0]
 
 
 @pytest.mark.parametrize("changes", [{}, POOL], ids=["single", "pool"])
@@ -43,7 +43,7 @@ def test_a_baseline_has_the_winners_network_budget_and_inner_loop(file, changes,
     bench = Bench(recipe.tasks.open(), None)
     champion = champion_of(recipe, bench)
     made = baseline(recipe, champion, name)
-    assert made.models == (champion.adapter.learner.family,)
+    assert made.models == (champion.family,)
     assert [a.name for a in made.algorithms] == [name]
     inner, theirs = made.algorithms[0].inner, champion.algorithm.inner
     assert (inner.steps, inner.lr, inner.test_steps) == (theirs.steps, theirs.lr, theirs.test_steps)

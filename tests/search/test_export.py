@@ -318,7 +318,7 @@ def test_a_pool_exports_the_champion_it_was_judged_by(file, tmp_path):
     champion = module.Candidate.revive(
         run.trials[0], bench_for(first_config(run.trials[0]))
     ).champion
-    assert part.adapter.learner.family == champion.adapter.learner.family
+    assert part.adapter.learner.family == champion.family
     assert part.adapter.inner == champion.algorithm.inner.at_test()
     assert report["recipe"]["algorithm"] == champion.algorithm.name
     mine, theirs = champion.adapter.learner.parameters(), part.adapter.learner.parameters()

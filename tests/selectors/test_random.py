@@ -10,13 +10,14 @@ from scipy.stats import chisquare
 
 from metasearch.rng import Stream
 from metasearch.selectors import SELECTORS
+from metasearch.selectors.base import Arms
 from metasearch.selectors.random import Random
 
 GROUPS = np.repeat([0, 1, 2], [10, 4, 2])
 
 
 def draws(selector, n, k, groups=GROUPS, state=None, start=0):
-    state = selector.init(len(groups), groups) if state is None else state
+    state = selector.init(Arms(len(groups), groups)) if state is None else state
     out = []
     for step in range(start, start + n):
         choice, state = selector.choose(state, k, Stream(0).at("pick", step).numpy())

@@ -205,7 +205,7 @@ def test_a_snapshot_is_readable_by_others(bench, tmp_path):
 
 def test_opening_builds_one_member_for_each_model(bench):
     trial = Trial.open(config(**POOL), bench)
-    assert len(trial.population.members) == 2
+    assert len(trial.practice.population.members) == 2
 
 
 ENOUGH = {"tasks": BlobSource(query=5), "budget": Budget(gradients=120, reports=1)}

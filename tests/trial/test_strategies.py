@@ -1,0 +1,170 @@
+"""Every rule in a trial: it trains, resumes in the middle of a segment, and keeps to the budget."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from metasearch.algorithms import MAML, Reptile
+from metasearch.algorithms.mixture import MixtureAdapter
+from metasearch.engine.base import InnerLoop
+from metasearch.models import GAN, VAE
+from metasearch.models.nets import Mlp
+from metasearch.scores import SCORES
+from metasearch.scores.features import random_features
+from metasearch.selectors import SELECTORS
+from metasearch.trial.config import Budget, Judging, Strategy, TrialConfig, problems
+from metasearch.trial.loop import Bench, Trial, run_trial
+from tests.games import Blobs, BlobSource
+from tests.trial.test_loop import told
+
+INNER = InnerLoop(steps=2, lr=0.01)
+NET = Mlp(hidden=12)
+ALIKE = {"tournament", "soup", "elastic"}
+
+
+@pytest.fixture(scope="module")
+def bench():
+    data = Blobs()
+    return Bench(data, random_features(data))
+
+
+def models_for(name):
+    if name == "gxd":
+        return (GAN(latent=4, net=NET),) * 2
+    if name in ALIKE:
+        return (VAE(latent=4, net=NET),) * 3
+    return VAE(latent=4, net=NET), VAE(latent=6, net=NET), VAE(latent=4, net=Mlp(hidden=8))
+
+
+def config(*, score="mmd", budget=2400, models=None, **axes) -> TrialConfig:
+    chosen = {axis: SELECTORS[name]() for axis, name in axes.items()}
+    return TrialConfig(
+        tasks=BlobSource(),
+        models=models or models_for(axes.get("models", "random")),
+        algorithms=(Reptile(inner=INNER), MAML(inner=INNER, first_order=True)),
+        strategy=Strategy(**chosen, segment=2, validation=2),
+        score=SCORES[score](),
+        budget=Budget(gradients=budget, reports=2, tasks_per_step=3),
+        judging=Judging(tasks=3, samples=6),
+    )
+
+
+PLACES = [(axis, name) for name in SELECTORS for axis in sorted(SELECTORS[name]().axes)]
+
+
+@pytest.mark.parametrize(("axis", "name"), PLACES)
+def test_every_rule_trains_and_resumes_in_the_middle_of_a_segment(bench, tmp_path, axis, name):
+    cfg = config(**{axis: name})
+    assert not list(problems(cfg))
+    whole = list(run_trial(cfg, bench=bench))
+    assert all(np.isfinite(r.score) for r in whole)
+    begun = Trial.open(cfg, bench)
+    first = begun.advance()
+    first.snapshot.save(tmp_path / "snap")
+    rest = list(run_trial(cfg, resume=tmp_path / "snap", bench=bench))
+    assert told(whole[1:]) == told(rest)
+
+
+KINDS = {
+    "tasks": ("random", "dro", "diverse"),
+    "algorithms": ("random", "race", "blend"),
+    "models": ("random", "halving", "mixture"),
+}
+
+
+@pytest.mark.parametrize("names", list(itertools.product(*KINDS.values())), ids="-".join)
+def test_all_kinds_of_strategies_spend_the_same(bench, names):
+    budget = 12_000
+    cfg = config(budget=budget, **dict(zip(KINDS, names, strict=True)))
+    *_, last = run_trial(cfg, bench=bench)
+    assert last.cost.gradients == pytest.approx(budget, rel=0.02)
+
+
+def test_kinds_are_what_they_are_called():
+    for axis, names in KINDS.items():
+        rules = [SELECTORS[name]() for name in names]
+        assert [rule.kind for rule in rules] == ["random", "competitive", "cooperative"]
+        assert all(axis in rule.axes for rule in rules)
+
+
+def test_a_mixture_is_judged_exported_in_parts_and_is_a_mixture_of_likelihoods(bench):
+    trial = Trial.open(config(score="nll", models="mixture"), bench)
+    report = trial.advance()
+    champion = trial.practice.population.champion()
+    assert np.isfinite(report.score)
+    assert sum(share for _, share in champion.parts) == pytest.approx(1)
+    if len(champion.parts) > 1:
+        assert isinstance(champion.adapter, MixtureAdapter)
+        assert "mixture" in champion.adapter.learner.family.name
+
+
+def test_members_of_a_soup_start_alike_and_others_do_not(bench):
+    def starts(name):
+        trial = Trial.open(config(models=name), bench)
+        one, two, *_ = [m.learner.parameters() for m in trial.practice.population.members]
+        return all(torch.equal(one[k], two[k]) for k in one)
+
+    assert starts("soup")
+    assert not starts("tournament")
+
+
+def test_a_rule_on_the_wrong_axis_is_refused():
+    cfg = config()
+    wrong = dataclasses.replace(
+        cfg, strategy=dataclasses.replace(cfg.strategy, tasks=SELECTORS["race"]())
+    )
+    (found,) = problems(wrong)
+    assert found[0] == ("strategy", "tasks")
+    assert "'race' chooses among algorithms; for tasks there are random, dro" in found[1]
+
+
+def test_models_that_differ_cannot_be_averaged_and_a_vae_plays_no_game():
+    cfg = config()
+    for name, path, what in [
+        ("soup", ("models",), "the same settings"),
+        ("gxd", ("models",), "the same settings"),
+    ]:
+        strategy = dataclasses.replace(cfg.strategy, models=SELECTORS[name]())
+        found = list(problems(dataclasses.replace(cfg, strategy=strategy)))
+        assert found[0][0] == path
+        assert what in found[0][1]
+    strategy = dataclasses.replace(cfg.strategy, models=SELECTORS["gxd"]())
+    alone = dataclasses.replace(cfg, strategy=strategy, models=cfg.models[:1])
+    (found,) = problems(alone)
+    assert "plays a game of two" in found[1]
+
+
+def test_the_winner_of_a_race_goes_on_with_its_exact_state(bench):
+    trial = Trial.open(config(algorithms="race"), bench)
+    practice = trial.practice
+    practice.step(0, 0.0)
+    practice.step(1, 0.0)
+    turn = practice.turn
+    after, _ = turn.measure(trial.config.algorithms, practice.validation)
+    winner = turn.winner(after)
+    weights = {k: v.clone() for k, v in winner.named().items()}
+    moments = {k: v.clone() for k, v in winner.tensors().items()}
+    practice.close(2)
+    member = practice.population.members[turn.model]
+    assert all(torch.equal(weights[k], v) for k, v in member.named().items())
+    assert all(torch.equal(moments[k], v) for k, v in member.tensors().items())
+
+
+def test_identical_arms_blend_to_one_arm_bit_for_bit(bench):
+    same = (MAML(inner=INNER, first_order=True),)
+    alone = dataclasses.replace(config(), algorithms=same, models=models_for("soup")[:1])
+    double = dataclasses.replace(
+        config(algorithms="blend"), algorithms=same * 2, models=models_for("soup")[:1]
+    )
+    trials = [Trial.open(cfg, bench) for cfg in (alone, double)]
+    for trial in trials:
+        for step in range(3):
+            trial.practice.step(step, 0.0)
+    one, two = (t.practice.population.members[0].learner.parameters() for t in trials)
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], rtol=1e-5, atol=1e-7)
