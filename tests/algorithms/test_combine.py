@@ -23,13 +23,13 @@ THREE = gradients([1.0, 2.0, 0.5], [-2.0, 0.3, 1.0], [0.1, -1.0, -1.0])
 def by_hand(rows, order_of):
     """Algorithm 1 as it is printed: project out, against the originals, one after another."""
     out = []
-    for i, g in enumerate(rows):
-        g = g.copy()
+    for i, own in enumerate(rows):
+        left = own.copy()
         for j in order_of(i):
-            dot = g @ rows[j]
+            dot = left @ rows[j]
             if dot < 0:
-                g = g - dot / (rows[j] @ rows[j]) * rows[j]
-        out.append(g)
+                left -= dot / (rows[j] @ rows[j]) * rows[j]
+        out.append(left)
     return np.mean(out, 0)
 
 

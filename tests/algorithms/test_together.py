@@ -67,7 +67,8 @@ def test_another_inner_loop_is_run_for_itself():
         torch.testing.assert_close(found[1].values[name], value)
 
 
-FAMILIES = [VAE(latent=4, net=Mlp(hidden=12)), VAE(latent=4, net=Conv(width=4)), GAN(latent=4)]
+CONV = Conv(width=4, smallest=4)
+FAMILIES = [VAE(latent=4, net=Mlp(hidden=12)), VAE(latent=4, net=CONV), GAN(latent=4, net=CONV)]
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=["mlp", "conv", "gan"])
