@@ -93,6 +93,7 @@ class BatchedAdapted:
             player: [layer for layer in layers if layer.moves]
             for player, layers in self._layers.items()
         }
+        self._every = [layer for layers in self._layers.values() for layer in layers]
         self._rules = {player: Rule(inner, self._rates) for player in self._layers}
         self._spent = dict.fromkeys(self._layers, 0)  # gradients in inner steps
 
@@ -184,21 +185,11 @@ class BatchedAdapted:
         return torch.stack([x.expand(self.tasks, dims) for x in parts]).sum(0)
 
     def _moved(self) -> dict[str, Piece]:
-        return {
-            layer.place + name: piece
-            for layers in self._layers.values()
-            for layer in layers
-            for name, piece in layer.moved().items()
-        }
+        return {layer.place + n: x for layer in self._every for n, x in layer.moved().items()}
 
     def state(self, task: int) -> Params:
         """The fast weights of one task, detached."""
-        return {
-            layer.place + name: value
-            for layers in self._layers.values()
-            for layer in layers
-            for name, value in layer.weights(task).items()
-        }
+        return {layer.place + n: x for layer in self._every for n, x in layer.weights(task).items()}
 
     def _by_task(self, loss: Tensor) -> Tensor:
         return loss.reshape(self.tasks, -1).mean(1)
@@ -237,9 +228,8 @@ class BatchedAdapted:
         rule.steps += 1
 
     def _forget(self) -> None:
-        for layers in self._layers.values():
-            for layer in layers:
-                layer.forget()
+        for layer in self._every:
+            layer.forget()
 
 
 Form = Literal["low_rank", "stacked"]

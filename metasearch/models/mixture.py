@@ -27,7 +27,11 @@ class Mixture:
 
     parts: tuple[GenerativeModel, ...]
     weights: tuple[float, ...]  # they sum to 1
-    name: str = "mixture"
+
+    @property
+    def name(self) -> str:
+        """What it is called where a family is named."""
+        return "mixture"
 
     @property
     def domains(self) -> tuple[str, ...]:
