@@ -14,6 +14,7 @@ from metasearch.algorithms.base import (
 )
 from metasearch.engine.memory import tasks_at_once
 from metasearch.models.base import NoiseSource
+from metasearch.models.conditions import conditioned
 from metasearch.tasks.base import Episodes
 
 
@@ -52,6 +53,7 @@ def _read_off(
 ) -> dict[int, MetaGradient]:
     """One trajectory for all `arms`; empty where it must be run in parts, or diverged."""
     inner, tasks = algorithms[arms[0]].inner, len(episodes.tasks)
+    episodes = conditioned(step.learner.family, episodes, progress=step.progress)
     limit = step.engine.memory_mb * 2**20
     if step.rates or tasks_at_once(step.learner, inner, 1, episodes.support, tasks, limit) < tasks:
         return {}

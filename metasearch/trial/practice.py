@@ -14,6 +14,7 @@ from torch import Tensor
 from metasearch.algorithms.base import MetaGradient, MetaStep, outer_losses
 from metasearch.engine.shared import Shared
 from metasearch.models.base import LikelihoodModel, Params, noise_per_task, shared_noise
+from metasearch.models.conditions import conditioned
 from metasearch.rng import Stream
 from metasearch.scores.base import Features
 from metasearch.scores.floors import PixelFloor, beta_bernoulli
@@ -95,7 +96,7 @@ class Practice:
         )
         here = to_device(episodes, self.device)
         member = population.members[turn.model]
-        before, cost = self._before(member, here, rng)
+        before, cost = self._before(member, here, rng, done)
         found = self._play(turn, member, tasks, here, rng, done)
         feedback = self._of_tasks(member, found[0], episodes, before)
         population.learn("tasks", tasks, feedback)
@@ -139,13 +140,14 @@ class Practice:
         return turn.step(config.algorithms, step, episodes, noise, config.outer, surgery)
 
     def _before(
-        self, member: Member, episodes: Episodes, rng: Stream
+        self, member: Member, episodes: Episodes, rng: Stream, done: float
     ) -> tuple[np.ndarray | None, int]:
         """Query loss of each task at the meta-parameters, if the rule wants it, and its cost."""
         if "before" not in self.config.strategy.tasks.needs:
             return None, 0
         learner, tasks = member.learner, len(episodes.tasks)
         noise = shared_noise(learner.family, rng.at("before"))
+        episodes = conditioned(learner.family, episodes, progress=done)
         with torch.no_grad():
             losses = outer_losses(Shared(learner, tasks, {}), episodes.query, noise)
         last = _last(losses).reshape(tasks, -1).mean(1)

@@ -13,6 +13,7 @@ from torch import Tensor
 from metasearch.algorithms.mixture import AnyAdapter, MixtureAdapter
 from metasearch.engine.base import Adapted, Engine
 from metasearch.models.base import Learner, LikelihoodModel, noise_per_task, rows
+from metasearch.models.conditions import conditioned
 from metasearch.rng import Stream
 from metasearch.scores.base import Features, Subject, by_task
 from metasearch.scores.mmd import kernel
@@ -93,7 +94,7 @@ class Validation:
         """
         family = learners[0].family
         first, second = family.players
-        images = self.panel.episodes.support
+        images = conditioned(family, self.panel.episodes).support
         noise = noise_per_task(family, _NOISE, self.panel.tasks)
         n = len(learners)
         found = np.empty((2, n, n))
@@ -113,8 +114,9 @@ class Validation:
 
     def _nats(self, adapted: Adapted) -> np.ndarray:
         """Log p of each query image, [q]."""
-        family, episodes = adapted.learner.family, self.panel.episodes
+        family = adapted.learner.family
         assert isinstance(family, LikelihoodModel), "checked before"
+        episodes = conditioned(family, self.panel.episodes)
         noise = noise_per_task(family, _NOISE, episodes.tasks)
         drawn = noise(episodes.query, "likelihood", samples=LATENTS)
         with torch.no_grad():
