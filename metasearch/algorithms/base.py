@@ -41,13 +41,10 @@ class MetaGradient:
         step: MetaStep, adapted: Adapted, found: TaskGradients, losses: dict[str, Tensor]
     ) -> MetaGradient:
         """Put together what an engine found; `losses` are per image [tasks * n]."""
+        by_task = {p: x.detach().reshape(adapted.tasks, -1).mean(1) for p, x in losses.items()}
+        sketch = adapted.sketch(step.sketch) if step.sketch else None
         return MetaGradient(
-            values=found.values,
-            finite=found.finite,
-            losses={p: x.detach().reshape(adapted.tasks, -1).mean(1) for p, x in losses.items()},
-            gradients=adapted.gradients,
-            rates=found.rates,
-            sketch=adapted.sketch(step.sketch) if step.sketch else None,
+            found.values, found.finite, by_task, adapted.gradients, found.rates, sketch
         )
 
 
