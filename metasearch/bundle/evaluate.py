@@ -8,12 +8,13 @@ from typing import Any
 from metasearch.bundle.base import FEATURES
 from metasearch.bundle.load import Bundle
 from metasearch.errors import BundleError, ConfigError
-from metasearch.scores.features import ConvFeatures
+from metasearch.scores.features import ConvFeatures, one_thread
 from metasearch.space import load
 from metasearch.tasks import parse_source
-from metasearch.tasks.base import Split, TaskSource
+from metasearch.tasks.base import Split, TaskDistribution, TaskSource
 from metasearch.tasks.glyphs import Glyphs
 from metasearch.trial.config import TrialConfig, from_data
+from metasearch.trial.gmn import Protocol, few_shot_likelihood, floors
 from metasearch.trial.judge import Panel, measure
 
 
@@ -30,15 +31,7 @@ def evaluate(
             shape than those it was trained on.
         DataError: the source is missing, damaged or too small.
     """
-    config = recipe(bundle)
-    if source is not None:
-        config = replace(config, tasks=source)
-    data = config.tasks.open()
-    if data.shape != bundle.shape:
-        raise BundleError(
-            f"{bundle.folder} was trained on images of shape {bundle.shape}; the source gives "
-            f"{data.shape}. Give the source the same size and channels."
-        )
+    config, data = _opened(bundle, source)
     features = None
     if any(s.needs_features for s in (config.score, *config.also)):
         features = ConvFeatures.load(bundle.folder / FEATURES)
@@ -52,6 +45,50 @@ def evaluate(
         "tasks": len(panel.tasks),
         **found,
     }
+
+
+def few_shot(
+    bundle: Bundle, protocol: Protocol, source: TaskSource | None = None, split: Split = "test"
+) -> dict[str, Any]:
+    """Nats per image after each number of others of its class, beside floors, as plain data.
+
+    Raises:
+        BundleError: the bundle's config cannot be read, or the images have another shape.
+        ConfigError: the family cannot say how probable an image is.
+        DataError: the source is missing, damaged or too small.
+    """
+    config, data = _opened(bundle, source)
+    with one_thread():
+        found = few_shot_likelihood(bundle.parts[0].adapter, config.engine, data, split, protocol)
+    return {
+        "protocol": "gmn",
+        "source": config.tasks.name,
+        "split": split,
+        "classes": len(data.tasks(split)),
+        "episodes": protocol.episodes,
+        "importance": protocol.importance,
+        "binary": _binary(data, split),
+        "nats": found,
+        "floors": floors(data, split, protocol),
+    }
+
+
+def _opened(bundle: Bundle, source: TaskSource | None) -> tuple[TrialConfig, TaskDistribution]:
+    config = recipe(bundle)
+    if source is not None:
+        config = replace(config, tasks=source)
+    data = config.tasks.open()
+    if data.shape != bundle.shape:
+        raise BundleError(
+            f"{bundle.folder} was trained on images of shape {bundle.shape}; the source gives "
+            f"{data.shape}. Give the source the same size and channels."
+        )
+    return config, data
+
+
+def _binary(data: TaskDistribution, split: Split) -> bool:
+    """Whether pixels are black or white, so that nats are those of a probability."""
+    return all(bool((data.images(t)["x"].abs() == 1).all()) for t in data.tasks(split))
 
 
 def recipe(bundle: Bundle) -> TrialConfig:

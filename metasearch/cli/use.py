@@ -134,19 +134,33 @@ def evaluate(
     split: Annotated[
         Literal["search", "confirm", "test"], typer.Option(help="Of the source.")
     ] = "test",
+    protocol: Annotated[
+        Literal["gmn"] | None,
+        typer.Option(help="Not the score: nats of an image after 0 to 9 others of its class."),
+    ] = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Of the protocol.")] = 1000,
+    importance: Annotated[int, typer.Option(min=1, help="Samples of a bound, in it.")] = 1000,
     as_json: Json = False,
 ) -> None:
     """Score a bundle on unseen tasks again: of its own source, or of other data.
 
     Example: metasearch evaluate quickstart-best --tasks my-images/
+
+    Example: metasearch evaluate my-vae --protocol gmn --episodes 200 --importance 100
     """
     from metasearch.bundle.evaluate import evaluate as judge
-    from metasearch.bundle.evaluate import other_source
+    from metasearch.bundle.evaluate import few_shot, other_source
     from metasearch.bundle.load import load_bundle
     from metasearch.observe.text import interval
+    from metasearch.trial.gmn import Protocol
 
     loaded = load_bundle(bundle)
     source = None if tasks is None else other_source(loaded, tasks)
+    if protocol is not None:
+        asked = Protocol(episodes=episodes, importance=importance)
+        found = few_shot(loaded, asked, source, split)
+        (result_json if as_json else _print_few_shot)(found)
+        return
     told = judge(loaded, source, split)
     if as_json:
         result_json(told)
@@ -157,3 +171,23 @@ def evaluate(
     result(f"{score['name']} in {score['unit']}, {better} is better: {mean}")
     result(f"without adapting: {interval(before['mean'], before['low'], before['high'])}")
     note(f"{told['tasks']} tasks of split {split!r} of {told['source']}")
+
+
+def _print_few_shot(told: dict[str, Any]) -> None:
+    """One line per model and way to draw, one column per number of images seen before."""
+    models = {"the recipe": told["nats"], **told["floors"]}
+    rows = [
+        [name, sampler.replace("_", " "), *(f"{at['mean']:.1f}" for at in curve)]
+        for name, curves in models.items()
+        for sampler, curve in curves.items()
+    ]
+    seen = [f"t={t}" for t in range(len(rows[0]) - 2)]
+    result("nats per image after t others of its class, lower is better")
+    result(table(["", "images drawn", *seen], rows))
+    note(
+        f"{told['episodes']} episodes of {told['classes']} classes of split {told['split']!r} of "
+        f"{told['source']}, bounds of {told['importance']} samples. With replacement, as in the "
+        "published tables, an image may be among those seen before it."
+    )
+    if not told["binary"]:
+        note("pixels are not black or white: these are cross-entropies, not nats of a probability")

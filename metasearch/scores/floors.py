@@ -36,7 +36,8 @@ class PixelFloor:
         for domain, prior in self.prior.items():
             seen = by_task(_light(support[domain]), tasks)
             trust = seen.shape[1] / (seen.shape[1] + self.strength)
-            found[domain] = prior + trust * (seen.mean(1) - prior)
+            heard = trust * (seen.mean(1) - prior) if trust else torch.zeros_like(prior)
+            found[domain] = (prior + heard).expand(tasks, *prior.shape)
         return found
 
     def nll(self, episodes: Episodes) -> Tensor:
