@@ -24,11 +24,14 @@ from metasearch.errors import EnvironmentFault
 from metasearch.observe.base import Outcome, SearchInfo, State, TrialInfo
 from metasearch.observe.columns import Cell, Column, cells, columns
 from metasearch.observe.grid import sample_grid, to_png
+from metasearch.observe.leaderboard import leaderboard, score_title
+from metasearch.observe.selection import selection_sheets
 from metasearch.observe.standing import Ended, count, ranked
-from metasearch.observe.text import flat, interval, markdown_table
-from metasearch.trial.report import Report, SampleGrid
+from metasearch.observe.text import flat, markdown_table
+from metasearch.trial.report import Report
 
 if TYPE_CHECKING:
+    from PIL import Image
     from torch.utils.tensorboard import SummaryWriter
 
 SEARCH_RUN = "_search"
@@ -62,6 +65,7 @@ class TensorBoard:
         self._columns: list[Column] = []
         self._ended: list[Ended] = []
         self._writers: dict[str, SummaryWriter] = {}
+        self._told: dict[str, dict[int, Mapping[str, float]]] = {}
 
     def opened(self, search: SearchInfo, past: Sequence[tuple[TrialInfo, Outcome]]) -> None:
         """Declare the space; write `_search` anew, as after each of `past`."""
@@ -90,7 +94,13 @@ class TensorBoard:
         for tag, value in _scalars(report).items():
             writer.add_scalar(tag, value, report.step)
         if report.samples is not None:
-            writer.file_writer.add_summary(_picture(report.samples), report.step)
+            sheet = sample_grid(report.samples)
+            writer.file_writer.add_summary(_picture("samples/unseen", sheet), report.step)
+        told = self._told.setdefault(trial.name, {})
+        told[report.step] = report.scalars
+        for axis, sheet in selection_sheets(told).items():
+            tag = f"strategy/{axis}"
+            writer.file_writer.add_summary(_picture(tag, sheet), report.step)
         writer.flush()
 
     def ended(self, trial: TrialInfo, outcome: Outcome) -> None:
@@ -131,6 +141,7 @@ class TensorBoard:
             self._writers.pop(run).close()
 
     def _end_run(self, trial: TrialInfo, outcome: Outcome) -> None:
+        self._told.pop(trial.name, None)
         writer = self._run(trial)
         if outcome.error:
             text = f"**{outcome.reason}**\n\n```\n{outcome.error}\n```"
@@ -151,7 +162,7 @@ class TensorBoard:
         writer.add_scalar("search/ended", n, n)
         writer.add_scalar("search/pruned", count(self._ended, "pruned"), n)
         writer.add_scalar("search/failed", count(self._ended, "failed"), n)
-        writer.add_text("leaderboard", _leaderboard(self._search, self._columns, leaders), n)
+        writer.add_text("leaderboard", leaderboard(self._search, self._columns, leaders), n)
 
 
 def deep_link(port: int, host: str = "127.0.0.1") -> str:
@@ -184,28 +195,9 @@ def serve(folder: Path, port: int, host: str = "127.0.0.1") -> None:
             ) from error
 
 
-def _leaderboard(
-    search: SearchInfo, columns: Sequence[Column], leaders: Sequence[Ended], most: int = 10
-) -> str:
-    if not leaders:
-        return "No trial has finished yet."
-    shown = [column for column in columns if column.first]
-    rows = []
-    for place, (trial, outcome) in enumerate(leaders[:most], 1):
-        row = cells(shown, trial.params)
-        score = interval(outcome.score, outcome.low, outcome.high)
-        rows.append([place, trial.name, score, *(row.get(column.name, "") for column in shown)])
-    head = ["", "trial", _score_title(search), *(column.name for column in shown)]
-    return f"Scores in {search.unit}.\n\n{markdown_table(head, rows)}"
-
-
-def _score_title(search: SearchInfo) -> str:
-    return f"{search.score} {'↓' if search.direction == 'minimize' else '↑'}"
-
-
 def _experiment(search: SearchInfo, columns: Sequence[Column]) -> Summary:
     metrics = {
-        "score/unseen": (_score_title(search), f"{search.unit}, on unseen tasks, last report"),
+        "score/unseen": (score_title(search), f"{search.unit}, on unseen tasks, last report"),
         "score/low": ("low", "lower end of the 95 % interval"),
         "score/high": ("high", "upper end of the 95 % interval"),
         "score/before": ("before adapting", "the same score without adaptation"),
@@ -277,12 +269,11 @@ def _scalars(report: Report) -> dict[str, float]:
     }
 
 
-def _picture(samples: SampleGrid) -> Summary:
-    sheet = sample_grid(samples)
+def _picture(tag: str, sheet: Image.Image) -> Summary:
     image = Summary.Image(
         height=sheet.height, width=sheet.width, colorspace=3, encoded_image_string=to_png(sheet)
     )
-    return Summary(value=[Summary.Value(tag="samples/unseen", image=image)])
+    return Summary(value=[Summary.Value(tag=tag, image=image)])
 
 
 def _hparams_summary(tag: str, **content: Any) -> Summary:

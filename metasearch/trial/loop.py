@@ -20,6 +20,7 @@ from metasearch.scores.features import cached_features
 from metasearch.scores.interval import mean_interval
 from metasearch.tasks.base import DERIVED, TaskDistribution, TaskSource
 from metasearch.trial.checkpoint import Frozen
+from metasearch.trial.chosen import story
 from metasearch.trial.config import TrialConfig, from_data
 from metasearch.trial.judge import Panel, Verdicts, judge, settle
 from metasearch.trial.population import Champion
@@ -191,7 +192,8 @@ class Trial:
             if name != self.config.score.name:
                 scalars[f"score/{name}"] = mean_interval(values).mean
         scalars["tasks/diverged"] = float(verdicts.diverged)
-        return scalars
+        groups = [name.rsplit("/", 1)[0] for name in self.practice.names]
+        return scalars | story(self.config, self.practice.population, groups)
 
     def freeze(self) -> Frozen:
         """All that continuing needs, copied."""

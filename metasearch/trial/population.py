@@ -59,6 +59,7 @@ class Population:
     counts: dict[Axis, np.ndarray]  # draws per arm
     chances: dict[Axis, np.ndarray]  # the latest probabilities per arm
     shares: dict[Axis, np.ndarray] = field(default_factory=dict)  # of the champion
+    marks: dict[Axis, np.ndarray] = field(default_factory=dict)  # `counts` at the last report
 
     @staticmethod
     def create(config: TrialConfig, shape: Shape, tasks: Arms, device: str) -> Population:
@@ -173,6 +174,7 @@ class Population:
                 "counts_": self.counts[axis],
                 "chances_": self.chances[axis],
                 "shares_": self.shares.get(axis, np.empty(0)),
+                "marks_": self.marks.get(axis, np.zeros_like(self.counts[axis])),
             }
             tensors[f"select-{axis}"] = arrays_to_tensors({**state, **notes})
         return tensors, {"factors": [member.factor for member in self.members]}
@@ -188,6 +190,7 @@ class Population:
             arrays = tensors_to_arrays(tensors[f"select-{axis}"])
             self.counts[axis] = arrays.pop("counts_")
             self.chances[axis] = arrays.pop("chances_")
+            self.marks[axis] = arrays.pop("marks_")
             shares = arrays.pop("shares_")
             if len(shares):
                 self.shares[axis] = shares
