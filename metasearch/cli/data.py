@@ -35,10 +35,10 @@ def tasks(
 
     Example: metasearch tasks my-images/ -o sheet.png
     """
-    from metasearch.tasks import ImageTasks, contact_sheet, parse_source, summary
+    from metasearch.tasks import contact_sheet, parse_source, summary
+    from metasearch.tasks.wrapping import looked_at
 
-    opened = parse_source(source).open()
-    assert isinstance(opened, ImageTasks), "what a person types names single images"
+    opened = looked_at(parse_source(source).open())
     told = summary(opened)
     if sheet is not None:
         sheet.parent.mkdir(parents=True, exist_ok=True)

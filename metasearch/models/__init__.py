@@ -1,6 +1,7 @@
 """What is learned: generative families, one file each."""
 
 from metasearch.models.aae import AAE
+from metasearch.models.cgan import CGAN
 from metasearch.models.gan import GAN
 from metasearch.models.setvae import SetVAE
 from metasearch.models.vae import VAE
@@ -9,6 +10,13 @@ from metasearch.registry import Table
 
 MODELS = Table(
     "model",
-    {"vae": VAE, "gan": GAN, "vaegan": VAEGAN, "aae": AAE, "setvae": SetVAE},
+    {
+        "vae": VAE,
+        "gan": GAN,
+        "cgan": CGAN,
+        "vaegan": VAEGAN,
+        "aae": AAE,
+        "setvae": SetVAE,
+    },
     room="models",
 )

@@ -20,14 +20,15 @@ def conditioned(
 ) -> Episodes:
     """The episodes with all that `family` asks for and no source offers; as they are, if nothing.
 
-    A query image is given the whole support of its task, a support image the rest of it.
+    A query image is given the whole support of its task, a support image the rest of it. Where
+    rows have labels, an image hears those of its class.
     """
     if not set(DERIVED) & set(family.domains):
         return episodes
     tasks = len(episodes.tasks)
     support, query = conditioned_support(family, episodes.support, tasks), episodes.query
     if "given" in family.domains:
-        query = {**query, **_given(query, _images(family, episodes.support), tasks)}
+        query = {**query, **_given(family, query, episodes.support, tasks)}
     if progress is not None and "progress" in family.domains:
         support, query = (_at(batch, progress) for batch in (support, query))
     return replace(episodes, support=support, query=query)
@@ -37,7 +38,7 @@ def conditioned_support(family: GenerativeModel, support: Batch, tasks: int) -> 
     """Each task's support images, of which each is given all others of its task."""
     if "given" not in family.domains:
         return support
-    told = _given(support, _images(family, support), tasks)
+    told = _given(family, support, support, tasks)
     if n := rows(support) // tasks:
         told["heard"] &= ~torch.eye(n, dtype=torch.bool, device=told["heard"].device).repeat(
             tasks, 1
@@ -46,11 +47,14 @@ def conditioned_support(family: GenerativeModel, support: Batch, tasks: int) -> 
 
 
 def rows_to_draw(family: GenerativeModel, support: Batch, tasks: int, n: int) -> Batch:
-    """What `n` images a task are drawn for: its support rows in turn, each hearing all of it."""
-    given = dict(cycled(conditioned_support(family, support, tasks), tasks, n))
-    if "heard" in given:
-        given["heard"] = torch.ones_like(given["heard"])
-    return given
+    """What `n` images a task are drawn for: its support rows in turn.
+
+    Each hears all of the support; where a class is asked for, all of that.
+    """
+    given = cycled(support, tasks, n)
+    if "given" not in family.domains:
+        return given
+    return {**given, **_given(family, given, support, tasks)}
 
 
 def each_set_once(net: Net, batch: Batch) -> Tensor:
@@ -63,21 +67,25 @@ def each_set_once(net: Net, batch: Batch) -> Tensor:
     return found.reshape(-1, k, *found.shape[1:]).repeat_interleave(shared, 0)
 
 
-def _images(family: GenerativeModel, support: Batch) -> Tensor:
-    return support[image_domains(family.domains)[0]]
+def _given(
+    family: GenerativeModel, batch: Batch, support: Batch, tasks: int
+) -> dict[str, Tensor]:
+    """Every row of `batch` is given all support images of its task, and hears them.
 
-
-def _given(batch: Batch, images: Tensor, tasks: int) -> dict[str, Tensor]:
-    """Every row of `batch` is given all `images` [tasks * k, c, h, w] of its task, and hears them.
-
+    A row with a label hears those that are known to be of its class, if the family goes by labels.
     Where a task has no image, rows are given a blank one that they do not hear.
     """
+    images = support[image_domains(family.domains)[0]]
     n, blank = rows(batch) // tasks, len(images) == 0
     if blank:
         images = images.new_zeros(tasks, *images.shape[1:])
     sets = images.reshape(tasks, -1, *images.shape[1:])
     given = sets.unsqueeze(1).expand(-1, n, *sets.shape[1:]).flatten(0, 1)
     heard = torch.full(given.shape[:2], not blank, device=images.device)
+    if "y" in family.domains and not blank:
+        theirs = support["y"].reshape(tasks, -1).repeat_interleave(n, 0)
+        mine = batch["y"].unsqueeze(1)
+        heard &= (mine < 0) | (mine == theirs)
     return {
         "given": given,
         "heard": heard,

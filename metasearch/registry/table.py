@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib.metadata
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar, dataclass_transform
 
 from metasearch.errors import ConfigError, EnvironmentFault
@@ -120,11 +120,18 @@ class Table(Mapping[str, type]):
 class OneOf:
     """Marks a field as a member of a table, by its `name`: ``Annotated[Score, OneOf(SCORES)]``.
 
-    A bare string counts as a mapping with that name, so `tasks: random` works in a file.
+    A bare string counts as a mapping with that name, so `tasks: random` works in a file. A member
+    that holds another of its own table, which does not exist yet where the member is written,
+    gives a function that returns the table.
     """
 
-    def __init__(self, table: Table) -> None:
-        self.table = table
+    def __init__(self, table: Table | Callable[[], Table]) -> None:
+        self._table = table
+
+    @property
+    def table(self) -> Table:
+        """The table itself."""
+        return self._table if isinstance(self._table, Table) else self._table()
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         """A union told apart by `name`, so that errors point inside the right member."""

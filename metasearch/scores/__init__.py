@@ -16,6 +16,7 @@ from metasearch.scores.precision import Precision
 from metasearch.scores.probe import Probe
 from metasearch.scores.recall import Recall
 from metasearch.scores.reconstruction import Reconstruction
+from metasearch.scores.recognition import Recognition
 
 SCORES = Table(
     "score",
@@ -32,6 +33,7 @@ SCORES = Table(
         "coverage": Coverage,
         "diversity": Diversity,
         "copying": Copying,
+        "recognition": Recognition,
         "cost": AdaptationCost,
         "reconstruction": Reconstruction,
         "probe": Probe,

@@ -23,6 +23,7 @@ from metasearch.rng import Stream, global_torch_draws_from
 from metasearch.scores.base import by_task
 from metasearch.tasks.base import Shape, TaskDistribution, TaskId, image_domains
 from metasearch.tasks.cache import cached, key_of
+from metasearch.tasks.wrapping import ruler_of
 
 Kind = Literal["prototypes", "random", "pixels"]
 
@@ -154,6 +155,7 @@ def learn_features(
     Raises:
         DataError: fewer than two train tasks, or tasks of too few images.
     """
+    source = ruler_of(source)
     names = _usable(source, SHOT + QUERY)
     place = Stream(seed).at("features")
     pixels = source.shape[1] * source.shape[2]
@@ -199,6 +201,7 @@ def cached_features(source: TaskDistribution, seed: int = 0) -> ConvFeatures:
     Raises:
         DataError: fewer than two train tasks, or tasks of too few images.
     """
+    source = ruler_of(source)
     code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
     key = key_of([source.fingerprint, source.shape, seed, code])
     arrays = cached(

@@ -2,11 +2,13 @@
 
 from metasearch.registry import Table
 from metasearch.tasks.arrays import Arrays
+from metasearch.tasks.conditional import Conditional
 from metasearch.tasks.folder import Folder
 from metasearch.tasks.glyphs import Glyphs
 from metasearch.tasks.image_tasks import ImageTasks
 from metasearch.tasks.omniglot import Omniglot
 from metasearch.tasks.parse import parse_source
+from metasearch.tasks.regimes import Regime
 from metasearch.tasks.sheet import contact_sheet, summary
 from metasearch.tasks.strokes import Strokes
 
@@ -18,6 +20,8 @@ SOURCES = Table(
         "strokes": Strokes,
         "folder": Folder,
         "arrays": Arrays,
+        "conditional": Conditional,
+        "regime": Regime,
     },
     room="tasks",
 )
@@ -25,10 +29,12 @@ SOURCES = Table(
 __all__ = [
     "SOURCES",
     "Arrays",
+    "Conditional",
     "Folder",
     "Glyphs",
     "ImageTasks",
     "Omniglot",
+    "Regime",
     "Strokes",
     "contact_sheet",
     "parse_source",

@@ -104,6 +104,11 @@ class ImageTasks:
         """How episodes differ from stored images; None where they do not."""
         return self._augmented.jitter if self._augmented else None
 
+    @property
+    def augmented(self) -> bool:
+        """Whether episodes bring other pictures than the stored ones."""
+        return self._augmented is not None
+
     def tasks(self, split: Split) -> tuple[TaskId, ...]:
         """The tasks of a split, sorted."""
         return tuple(name for name, task in self._tasks.items() if task.split == split)

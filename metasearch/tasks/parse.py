@@ -10,15 +10,18 @@ from pathlib import Path
 from metasearch.errors import ConfigError, DataError
 from metasearch.tasks.arrays import Arrays
 from metasearch.tasks.base import TaskSource
+from metasearch.tasks.conditional import Conditional
 from metasearch.tasks.folder import Folder
 from metasearch.tasks.glyphs import Glyphs
 from metasearch.tasks.omniglot import Omniglot
+from metasearch.tasks.regimes import Imbalanced, Noisy, Regime, Scarce
 from metasearch.tasks.strokes import Strokes
 from metasearch.tasks.tree import SUFFIXES, Suffixes, listing
 
 _ALLOWED = (
     "allowed are glyphs, glyphs:SIZE, strokes, strokes:PATH, omniglot:PATH, folder:PATH, "
-    "arrays:PATH, or the path of a folder, a .zip or an .npz"
+    "arrays:PATH, the path of a folder, a .zip or an .npz, or conditional:SOURCE, noisy:SOURCE, "
+    "scarce:SOURCE, imbalanced:SOURCE with one of these"
 )
 
 _OF_A_PATH: Mapping[str, Callable[..., TaskSource]] = {
@@ -29,8 +32,18 @@ _OF_A_PATH: Mapping[str, Callable[..., TaskSource]] = {
 }
 
 
+_OF_A_SOURCE: Mapping[str, Callable[[TaskSource], TaskSource]] = {
+    "conditional": lambda source: Conditional(source=source),
+    "noisy": lambda source: Regime(source=source, kind=Noisy()),
+    "scarce": lambda source: Regime(source=source, kind=Scarce()),
+    "imbalanced": lambda source: Regime(source=source, kind=Imbalanced()),
+}
+
+
 def parse_source(text: str) -> TaskSource:
     """The source that `text` names, with default settings; a bare path is looked into.
+
+    ``conditional:glyphs`` and the like name what is made of a source.
 
     Raises:
         DataError: no source is called so and nothing lies there.
@@ -39,6 +52,8 @@ def parse_source(text: str) -> TaskSource:
     kind, _, rest = text.partition(":")
     if kind == "glyphs":
         return Glyphs(size=_size(rest)) if rest else Glyphs()
+    if rest and kind in _OF_A_SOURCE:
+        return _OF_A_SOURCE[kind](parse_source(rest))
     if rest and kind in _OF_A_PATH:
         return _OF_A_PATH[kind](path=rest)
     if text == "strokes":

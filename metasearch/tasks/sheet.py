@@ -14,7 +14,7 @@ from torch import Tensor
 from metasearch.errors import DataError
 from metasearch.rng import Stream
 from metasearch.tasks.base import SPLITS, Split, TaskDistribution, TaskId
-from metasearch.tasks.image_tasks import ImageTasks
+from metasearch.tasks.wrapping import Described
 
 _SEED = 0  # of what a sheet shows: equal sources, equal sheets
 _CELL = 56  # pixels a picture takes
@@ -25,7 +25,7 @@ _PAPER, _INK, _FAINT = (250, 250, 248), (32, 32, 36), (120, 120, 128)
 _FRAME = (226, 226, 222)
 
 
-def summary(source: ImageTasks) -> dict[str, Any]:
+def summary(source: Described) -> dict[str, Any]:
     """What a source holds, as JSON-like data: counts, sizes, leaks, fingerprint, remarks."""
     everything = [t for s in SPLITS for t in source.tasks(s)]
     return {
@@ -33,7 +33,7 @@ def summary(source: ImageTasks) -> dict[str, Any]:
         "images": sum(source.count(t) for t in everything),
         "shape": list(source.shape),
         "domains": list(source.domains),
-        "augmented": source.jitter is not None,
+        "augmented": source.augmented,
         "splits": {split: _of_split(source, split) for split in SPLITS},
         "leaks": {
             "clean": source.leaks.clean,
@@ -47,7 +47,7 @@ def summary(source: ImageTasks) -> dict[str, Any]:
     }
 
 
-def _of_split(source: ImageTasks, split: Split) -> dict[str, Any]:
+def _of_split(source: Described, split: Split) -> dict[str, Any]:
     tasks = source.tasks(split)
     counts = sorted(source.count(t) for t in tasks)
     groups = Counter(source.group(t) for t in tasks)

@@ -113,7 +113,9 @@ def problems(config: TrialConfig) -> Iterator[Problem]:
         for j, model in enumerate(config.models):
             if reason := misfit(algorithm, model):
                 yield ("algorithms", i), f"does not go with models[{j}]: {reason}"
+    yield from _misnumbered(config)
     yield from _unbuildable(config)
+
 
 
 def _misplaced(strategy: Strategy) -> Iterator[Problem]:
@@ -147,6 +149,22 @@ def _unlike(config: TrialConfig) -> Iterator[Problem]:
                     f"{model.name!r} has {len(model.players)} players; the rule {rule.name!r} "
                     "plays a game of two, such as 'gan'.",
                 )
+
+
+def _misnumbered(config: TrialConfig) -> Iterator[Problem]:
+    """Models that count other classes than the tasks have."""
+    there = getattr(config.tasks, "classes", None)
+    for i, model in enumerate(config.models):
+        if "y" not in model.domains:
+            continue
+        if there is None:
+            yield (
+                ("tasks",),
+                f"has no labels, which models[{i}] ({model.name!r}) needs. Wrap it, as "
+                f"{{name: conditional, source: {config.tasks.name}, classes: 3}}.",
+            )
+        elif (mine := getattr(model, "classes", there)) != there:
+            yield ("models", i, "classes"), f"is {mine}, but tasks have {there} classes each."
 
 
 def _unscorable(config: TrialConfig) -> Iterator[Problem]:

@@ -12,6 +12,7 @@ from metasearch.algorithms.base import Adapter, MetaStep
 from metasearch.engine import Loop
 from metasearch.engine.base import InnerLoop
 from metasearch.models import MODELS, VAE, SetVAE
+from metasearch.models.cgan import CGAN
 from metasearch.models.base import Learner, noise_per_task, rows
 from metasearch.models.conditions import conditioned, each_set_once, rows_to_draw
 from metasearch.models.nets import Mlp
@@ -180,3 +181,42 @@ def test_adapting_needs_nothing_but_the_images(name):
     with torch.no_grad():
         drawn = family.generate(adapted.nets, asked, noise(asked, "samples"))["x"]
     assert drawn.shape == (TASKS * 3, *SHAPE)
+
+
+CLASSED = CGAN(condition="sets", classes=2, latent=3, embedding=4, net=Mlp(hidden=8))
+
+
+def labelled(*support: int) -> Episodes:
+    plain = episodes()
+    seen = {"support": support * TASKS, "query": (0, 1) * TASKS, "anchor": (0,) * TASKS}
+    parts = {
+        part: {**getattr(plain, part), "y": torch.tensor(labels)} for part, labels in seen.items()
+    }
+    return dataclasses.replace(plain, **parts)
+
+
+@pytest.mark.parametrize(
+    ("labels", "support", "query"),
+    [
+        ((0, 1, 0, 1), [[2], [3], [0], [1]], [[0, 2], [1, 3]]),
+        ((0, 1, -1, -1), [[], [], [0, 1, 3], [0, 1, 2]], [[0], [1]]),
+        ((-1, -1, -1, -1), [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]], [[], []]),
+    ],
+)
+def test_a_row_with_a_label_hears_what_is_known_to_be_of_its_class(labels, support, query):
+    plain = labelled(*labels)
+    told = conditioned(CLASSED, plain)
+    pictures = plain.support["x"].unflatten(0, (TASKS, SHOT))
+    for batch, wanted in ((told.support, support), (told.query, query)):
+        for row in range(rows(batch)):
+            task, own = divmod(row, len(wanted))
+            assert torch.equal(heard_by(batch, row), pictures[task, wanted[own]])
+
+
+def test_what_is_drawn_for_a_class_hears_all_of_it_and_a_family_without_classes_everything():
+    plain = labelled(0, 1, 0, -1)
+    asked = rows_to_draw(CLASSED, plain.support, TASKS, 5)
+    assert asked["y"].tolist() == [0, 1, 0, -1, 0] * TASKS
+    every = [[0, 2], [1], [0, 2], [0, 1, 2, 3], [0, 2]]
+    assert [h.nonzero().flatten().tolist() for h in asked["heard"]] == every * TASKS
+    assert rows_to_draw(FAMILY, plain.support, TASKS, 5)["heard"].all()
