@@ -67,9 +67,7 @@ def each_set_once(net: Net, batch: Batch) -> Tensor:
     return found.reshape(-1, k, *found.shape[1:]).repeat_interleave(shared, 0)
 
 
-def _given(
-    family: GenerativeModel, batch: Batch, support: Batch, tasks: int
-) -> dict[str, Tensor]:
+def _given(family: GenerativeModel, batch: Batch, support: Batch, tasks: int) -> dict[str, Tensor]:
     """Every row of `batch` is given all support images of its task, and hears them.
 
     A row with a label hears those that are known to be of its class, if the family goes by labels.

@@ -87,15 +87,6 @@ def test_with_sets_a_class_has_no_number():
     )
 
 
-@pytest.mark.parametrize("condition", ["slots", "sets"])
-def test_a_discriminators_loss_has_no_path_into_the_generator(condition):
-    family, nets, batch, noise = game(condition=condition)
-    loss = family.loss("discriminator", nets, batch, noise).sum()
-    own = [p for name in family.players["generator"] for p in nets[name].parameters()]
-    grads = torch.autograd.grad(loss, own, allow_unused=True)
-    assert all(g is None for g in grads)
-
-
 def test_turns_are_as_many_as_asked_for():
     assert CGAN(critic_steps=2, generator_steps=3).turns == (
         *("discriminator",) * 2, *("generator",) * 3

@@ -12,8 +12,8 @@ from metasearch.algorithms.base import Adapter, MetaStep
 from metasearch.engine import Loop
 from metasearch.engine.base import InnerLoop
 from metasearch.models import MODELS, VAE, SetVAE
-from metasearch.models.cgan import CGAN
 from metasearch.models.base import Learner, noise_per_task, rows
+from metasearch.models.cgan import CGAN
 from metasearch.models.conditions import conditioned, each_set_once, rows_to_draw
 from metasearch.models.nets import Mlp
 from metasearch.rng import Stream
