@@ -54,7 +54,7 @@ class CGAN:
     embedding: int = 32  # numbers that stand for a set
     net: Annotated[Conv | Mlp, OneOf(NETS)] = Conv()
     objective: Annotated[NonSaturating | Hinge | LeastSquares | Wasserstein, OneOf(LOSSES)] = (
-        NonSaturating(r1=1.0)  # without a penalty a critic of few images forgets what it is for
+        NonSaturating()
     )
     spectral: bool = False  # spectral normalisation of the discriminator
     critic_steps: int = 1  # discriminator moves in an inner step

@@ -15,8 +15,8 @@ from metasearch.scores.mmd import MMD
 from metasearch.scores.precision import Precision
 from metasearch.scores.probe import Probe
 from metasearch.scores.recall import Recall
-from metasearch.scores.reconstruction import Reconstruction
 from metasearch.scores.recognition import Recognition
+from metasearch.scores.reconstruction import Reconstruction
 
 SCORES = Table(
     "score",
