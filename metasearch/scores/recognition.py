@@ -63,6 +63,11 @@ class Recognition:
         return False
 
     @property
+    def needs_encoder(self) -> bool:
+        """Samples are enough."""
+        return False
+
+    @property
     def least(self) -> int:
         """One image will do."""
         return 1

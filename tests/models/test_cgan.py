@@ -6,13 +6,20 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from metasearch.models.adversarial import NonSaturating
 from metasearch.models.base import Learner, example
 from metasearch.models.cgan import CGAN
 from metasearch.models.nets import Mlp
 from metasearch.rng import Stream
 
 SHAPE = (1, 4, 4)
-SMALL = {"latent": 3, "net": Mlp(hidden=8), "classes": 3, "embedding": 5}
+SMALL = {
+    "latent": 3,
+    "net": Mlp(hidden=8),
+    "classes": 3,
+    "embedding": 5,
+    "objective": NonSaturating(r1=0),
+}
 
 
 def game(n=6, **settings):
