@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
@@ -32,45 +32,14 @@ class Recognition:
 
     name: Literal["recognition"] = "recognition"
 
-    @property
-    def direction(self) -> Direction:
-        """To be recognised is good."""
-        return "maximize"
-
-    @property
-    def unit(self) -> str:
-        """A share of the images."""
-        return "share"
-
-    @property
-    def proper(self) -> bool:
-        """A typical image of each class is enough."""
-        return False
-
-    @property
-    def looks_at(self) -> Sight:
-        """Images, and what was asked for."""
-        return "samples"
-
-    @property
-    def needs_features(self) -> bool:
-        """Classes are told apart in features."""
-        return True
-
-    @property
-    def needs_likelihood(self) -> bool:
-        """Samples are enough."""
-        return False
-
-    @property
-    def needs_encoder(self) -> bool:
-        """Samples are enough."""
-        return False
-
-    @property
-    def least(self) -> int:
-        """One image will do."""
-        return 1
+    direction: ClassVar[Direction] = "maximize"
+    unit: ClassVar[str] = "share"  # of the images
+    proper: ClassVar[bool] = False  # a typical image of each class is enough
+    looks_at: ClassVar[Sight] = "samples"
+    needs_features: ClassVar[bool] = True
+    needs_likelihood: ClassVar[bool] = False
+    needs_encoder: ClassVar[bool] = False
+    least: ClassVar[int] = 1
 
     def __call__(self, subject: Subject) -> Tensor:
         """[tasks], between 0 and 1.

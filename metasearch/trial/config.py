@@ -117,7 +117,6 @@ def problems(config: TrialConfig) -> Iterator[Problem]:
     yield from _unbuildable(config)
 
 
-
 def _misplaced(strategy: Strategy) -> Iterator[Problem]:
     """Rules on an axis that they are not for."""
     axes: tuple[Axis, ...] = ("tasks", "algorithms", "models")
