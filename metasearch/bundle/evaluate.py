@@ -59,7 +59,7 @@ def few_shot(
     """
     config, data = _opened(bundle, source)
     with one_thread():
-        found = few_shot_likelihood(bundle.parts[0].adapter, config.engine, data, split, protocol)
+        found = few_shot_likelihood(bundle.adapter, config.engine, data, split, protocol)
     return {
         "protocol": "gmn",
         "source": config.tasks.name,

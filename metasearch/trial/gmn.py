@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metasearch.algorithms.base import Adapter
+from metasearch.algorithms.mixture import AnyAdapter
 from metasearch.engine.base import Engine
 from metasearch.errors import ConfigError, DataError
 from metasearch.models.base import LikelihoodModel, noise_per_task
@@ -94,7 +94,7 @@ class Sequences:
 
 
 def few_shot_likelihood(
-    adapter: Adapter, engine: Engine, data: TaskDistribution, split: Split, protocol: Protocol
+    adapter: AnyAdapter, engine: Engine, data: TaskDistribution, split: Split, protocol: Protocol
 ) -> dict[str, Any]:
     """Nats per image at each t, both samplers, beside floors of pixels; as plain data.
 
@@ -153,7 +153,7 @@ def curves(
     return found
 
 
-def _nats(adapter: Adapter, engine: Engine, plain: Episodes, protocol: Protocol) -> Tensor:
+def _nats(adapter: AnyAdapter, engine: Engine, plain: Episodes, protocol: Protocol) -> Tensor:
     """-log p of each episode's query image given its support, [episodes] float64."""
     family, tasks = adapter.learner.family, len(plain.tasks)
     assert isinstance(family, LikelihoodModel)
