@@ -10,7 +10,7 @@ BIN   := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow check format setup clean bench-engine
+.PHONY: help quickstart test test-slow check format setup clean bench-engine bench-strategies bench-selection
 
 help: ## Show this text
 	@echo "make quickstart   is the first thing to type; the rest:"
@@ -43,6 +43,12 @@ setup: $(STAMP) ## Install the hooks that check a commit
 bench-engine: ## Time the engine beside its peers (ARGS=--quick: 3 minutes), in .venv-bench
 	@$(MAKE) --no-print-directory VENV=$(BENCH_VENV) $(BENCH_VENV)/.stamp-bench
 	@$(BENCH_VENV)/bin/python -m benchmarks.engine $(ARGS)
+
+bench-strategies: $(STAMP) ## Compare every strategy with random, in five regimes (ARGS="--regimes noisy --seeds 3")
+	@$(BIN)/python -m benchmarks.strategies $(ARGS)
+
+bench-selection: $(STAMP) ## Time the choice of tasks against the meta-step it is for
+	@$(BIN)/python -m benchmarks.selection
 
 clean: ## Remove .venv and what tools leave behind; runs stay
 	rm -rf $(VENV) $(BENCH_VENV) build dist *.egg-info

@@ -1,0 +1,220 @@
+"""What choosing buys: every cell of a strategy against random, in five regimes, at equal budgets.
+
+    python -m benchmarks.strategies --regimes noisy imbalanced --seeds 5 --out strategies
+
+One axis is changed at a time, the other two stay random. Every trial of a regime is judged on the
+same unseen tasks with the same noise, and compared with the random trial of the same seed: the
+difference is paired task by task. Intervals resample seeds and tasks (percentile bootstrap), p is
+that of a Wilcoxon test over tasks of the mean difference over seeds, corrected after Holm within a
+regime. Finished trials are kept in OUT/trials.jsonl, so an interrupted run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from metasearch.rng import Stream
+from metasearch.selectors.paired import signed_rank
+
+CELLS: Mapping[str, Mapping[str, Any]] = {
+    "random": {},
+    "tasks: dro": {"tasks": {"name": "dro", "eta": 0.1}},
+    "tasks: plr": {"tasks": {"name": "plr", "beta": 0.5}},
+    "tasks: exp3s": {"tasks": {"name": "exp3s"}},
+    "tasks: diverse": {"tasks": {"name": "diverse"}},
+    "algorithms: exp3s": {"algorithms": {"name": "exp3s"}},
+    "algorithms: race": {"algorithms": {"name": "race"}},
+    "algorithms: blend": {"algorithms": {"name": "blend"}},
+    "models: halving": {"models": {"name": "halving", "first": 3}},
+    "models: mixture": {"models": {"name": "mixture"}},
+}
+REGIMES: Mapping[str, Mapping[str, Any]] = {
+    "clean": {"name": "clean"},
+    "noisy": {"name": "noisy"},
+    "scarce": {"name": "scarce", "groups": 1},
+    "imbalanced": {"name": "imbalanced"},
+    "shift": {"name": "shift", "transform": "invert"},
+}
+INNER = {"steps": 3, "lr": 0.02, "test_steps": 10}
+
+
+def recipe(source: Mapping[str, Any], regime: str, cell: str, seed: int, budget: int) -> Any:
+    """The `trial:` of one run: three small VAEs, three algorithms."""
+    return {
+        "seed": seed,
+        "tasks": {"name": "regime", "source": dict(source), "kind": dict(REGIMES[regime])},
+        "models": [
+            {"name": "vae", "latent": latent, "net": {"name": "mlp", "hidden": hidden}}
+            for latent, hidden in ((8, 64), (16, 128), (32, 128))
+        ],
+        "algorithms": [
+            {"name": "joint", "inner": INNER},
+            {"name": "reptile", "inner": INNER},
+            {"name": "maml", "first_order": True, "inner": INNER},
+        ],
+        "strategy": {"segment": 10, **CELLS[cell]},
+        "score": {"name": "nll", "samples": 8},
+        "budget": {"gradients": budget, "reports": 1, "tasks_per_step": 8},
+        "outer": {"lr": 2e-3},
+    }
+
+
+def run(job: tuple[Any, str, str, int, int]) -> dict[str, Any]:
+    """One trial, in a process of its own with one thread."""
+    import torch
+
+    from metasearch.trial.config import from_data
+    from metasearch.trial.loop import run_trial
+
+    torch.set_num_threads(1)
+    source, regime, cell, seed, budget = job
+    began = time.monotonic()
+    *_, last = run_trial(from_data(recipe(source, regime, cell, seed, budget)))
+    return {
+        "regime": regime,
+        "cell": cell,
+        "seed": seed,
+        "gradients": last.cost.gradients,
+        "seconds": round(time.monotonic() - began, 1),
+        "per_task": dict(last.per_task),
+    }
+
+
+def trials(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Every trial asked for: those that were kept, and the others now."""
+    store = options.out / "trials.jsonl"
+    options.out.mkdir(parents=True, exist_ok=True)
+    found = [json.loads(line) for line in store.read_text().splitlines()] if store.exists() else []
+    have = {(t["regime"], t["cell"], t["seed"]) for t in found}
+    jobs = [
+        (options.source, regime, cell, seed, options.budget)
+        for regime in options.regimes
+        for seed in range(options.seeds)
+        for cell in CELLS
+        if (regime, cell, seed) not in have
+    ]
+    pool = ProcessPoolExecutor(options.processes, mp_context=get_context("spawn"))
+    with pool, store.open("a") as file:
+        for done in pool.map(run, jobs):
+            file.write(json.dumps(done) + "\n")
+            file.flush()
+            found.append(done)
+            print(
+                f"{len(found)}: {done['regime']}, {done['cell']}, {done['seconds']} s", flush=True
+            )
+    return [t for t in found if t["regime"] in options.regimes and t["seed"] < options.seeds]
+
+
+def table(found: Sequence[Mapping[str, Any]], regime: str) -> Iterator[dict[str, Any]]:
+    """Each cell's difference to random in a regime; lower is better."""
+    of: dict[str, dict[int, Any]] = {}
+    for trial in found:
+        if trial["regime"] == regime:
+            of.setdefault(trial["cell"], {})[trial["seed"]] = trial["per_task"]
+    rows = []
+    for cell, runs in of.items():
+        seeds = sorted(set(runs) & set(of.get("random", {})))
+        if cell == "random" or not seeds:
+            continue
+        tasks = sorted(runs[seeds[0]])
+        gap = np.array([[runs[s][t] - of["random"][s][t] for t in tasks] for s in seeds])
+        low, high, se = bootstrap(gap)
+        worse, better = (signed_rank(sign * gap.mean(0)) for sign in (1, -1))
+        p = min(1.0, 2 * min(worse, better))
+        rows.append(
+            {"cell": cell, "gap": gap.mean(), "low": low, "high": high, "p": p, "visible": 2.8 * se}
+        )
+    rows.sort(key=lambda row: row["p"])
+    last = 0.0
+    for i, row in enumerate(rows):
+        last = max(last, min(1.0, row["p"] * (len(rows) - i)))
+        row["holm"] = last
+    yield from sorted(rows, key=lambda row: list(CELLS).index(row["cell"]))
+
+
+def bootstrap(gap: np.ndarray, draws: int = 4000) -> tuple[float, float, float]:
+    """95 % interval and standard error of the mean of [seeds, tasks], both resampled."""
+    rng = Stream(0).at("bootstrap").numpy()
+    s, t = gap.shape
+    means = [gap[rng.integers(s, size=s)][:, rng.integers(t, size=t)].mean() for _ in range(draws)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high), float(np.std(means))
+
+
+def show(found: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> None:
+    """Print the tables, and draw them."""
+    every = {}
+    for regime in options.regimes:
+        rows = every[regime] = list(table(found, regime))
+        base = [np.mean(list(t["per_task"].values())) for t in found
+                if t["regime"] == regime and t["cell"] == "random"]  # fmt: skip
+        print(f"\n{regime}: random {np.mean(base):.2f} nats; minus random, negative is better")
+        print(f"  {'cell':18} {'gap':>7}  {'95 % interval':17} {'p (Holm)':>8}  smallest visible")
+        for row in rows:
+            sure = "settled" if row["low"] > 0 or row["high"] < 0 else ""
+            print(
+                f"  {row['cell']:18} {row['gap']:7.3f}  [{row['low']:6.3f}, {row['high']:6.3f}]"
+                f"  {row['holm']:8.3f}  {row['visible']:6.3f}  {sure}"
+            )
+    draw(every).save(options.out / "strategies.png")
+    print(f"\n{options.out / 'strategies.png'}")
+
+
+def draw(every: Mapping[str, Sequence[Mapping[str, Any]]]) -> Image.Image:
+    """Gaps to random with their intervals, a panel for each regime."""
+    wide, line, left, top = 300, 24, 150, 40
+    height = top + line * max(len(rows) for rows in every.values()) + 40
+    sheet = Image.new("RGB", (left + wide * len(every), height), (250, 250, 250))
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for i, (regime, rows) in enumerate(every.items()):
+        x0 = left + wide * i + 10
+        reach = 1.05 * max([abs(r[k]) for r in rows for k in ("low", "high")], default=1.0)
+
+        def at(value: float, x0: int = x0, reach: float = reach) -> float:
+            return x0 + (wide - 30) * (value / reach + 1) / 2
+
+        pen.text((x0, 12), f"{regime}: nats minus random", fill=(32, 32, 32), font=font)
+        pen.line([at(0), top, at(0), height - 36], fill=(160, 160, 160))
+        for j, row in enumerate(rows):
+            y = top + line * j + 12
+            if i == 0:
+                pen.text((8, y - 8), row["cell"], fill=(32, 32, 32), font=font)
+            better, worse = row["high"] < 0, row["low"] > 0
+            colour = (0, 114, 178) if better else (213, 94, 0) if worse else (120, 120, 120)
+            pen.line([at(row["low"]), y, at(row["high"]), y], fill=colour, width=3)
+            pen.ellipse([at(row["gap"]) - 4, y - 4, at(row["gap"]) + 4, y + 4], fill=colour)
+        pen.text((x0, height - 28), f"{-reach:.2f}", fill=(32, 32, 32), font=font)
+        pen.text((x0 + wide - 60, height - 28), f"{reach:.2f}", fill=(32, 32, 32), font=font)
+    return sheet
+
+
+def main() -> None:
+    """Run what is missing, and tell."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--regimes", nargs="+", default=list(REGIMES), choices=list(REGIMES))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--budget", type=int, default=60_000, help="gradients of a trial")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--omniglot", help="path of Omniglot, instead of glyphs")
+    parser.add_argument("--out", type=Path, default=Path("runs/bench-strategies"))
+    options = parser.parse_args()
+    options.source = {"name": "glyphs", "size": 20}
+    if options.omniglot:
+        options.source = {"name": "omniglot", "size": 20, "path": options.omniglot}
+    show(trials(options), options)
+
+
+if __name__ == "__main__":
+    main()

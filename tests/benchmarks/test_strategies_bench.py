@@ -1,0 +1,49 @@
+"""The comparison of strategies finds what is planted, and nothing where nothing is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.strategies import CELLS, REGIMES, draw, recipe, table
+from metasearch.trial.config import from_data, problems
+
+
+def planted(gain, *, seeds=5, tasks=30):
+    rng = np.random.default_rng(0)
+    hard = rng.normal(100, 20, tasks)
+    found = []
+    for seed in range(seeds):
+        for cell in CELLS:
+            noise = rng.normal(0, 1, tasks)
+            values = hard + noise - gain.get(cell, 0.0)
+            per_task = {f"t{i:02d}": float(v) for i, v in enumerate(values)}
+            found.append({"regime": "noisy", "cell": cell, "seed": seed, "per_task": per_task})
+    return found
+
+
+def test_a_planted_gain_is_settled_and_the_others_are_not():
+    rows = {r["cell"]: r for r in table(planted({"tasks: dro": 1.5}), "noisy")}
+    assert rows["tasks: dro"]["high"] < 0
+    assert rows["tasks: dro"]["holm"] < 0.05
+    assert rows["tasks: dro"]["gap"] == pytest.approx(-1.5, abs=0.4)
+    assert sum(r["holm"] < 0.05 for r in rows.values()) == 1
+
+
+def test_holm_never_makes_a_difference_surer_and_keeps_the_order():
+    rows = list(table(planted({"tasks: plr": 0.4, "models: mixture": 0.2}), "noisy"))
+    assert all(r["holm"] >= r["p"] for r in rows)
+    by_p = sorted(rows, key=lambda r: r["p"])
+    assert [r["holm"] for r in by_p] == sorted(r["holm"] for r in rows)
+
+
+def test_all_that_is_compared_can_be_run():
+    for cell in CELLS:
+        for regime in REGIMES:
+            config = from_data(recipe({"name": "glyphs", "size": 20}, regime, cell, 0, 1000))
+            assert not list(problems(config))
+
+
+def test_the_picture_shows_every_regime():
+    rows = list(table(planted({}), "noisy"))
+    assert draw({"noisy": rows, "clean": rows}).width > draw({"noisy": rows}).width
