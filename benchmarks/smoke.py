@@ -1,0 +1,99 @@
+"""Every shipped search, end to end and small: `python -m benchmarks.smoke [FILE ...]`.
+
+Four trials of each file in search_spaces/ are searched, the best is exported, and the bundle draws
+from the examples of an unseen task, all by the command that people type. Files over Omniglot need
+``--omniglot PATH`` and are named as skipped without it. Ends with 1 if anything failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+SPACES = Path(__file__).parents[1] / "search_spaces"
+SMALL = {
+    "search.backend": "local",
+    "search.sampler": "random",
+    "search.pruner": "none",
+    "trial.budget.gradients": 3000,
+    "trial.budget.reports": 2,
+    "trial.judging.tasks": 6,
+    "trial.judging.samples": 8,
+}
+
+
+def command(*words: object, cwd: Path) -> str:
+    """Run the command line tool; what it said.
+
+    Raises:
+        RuntimeError: it did not end well.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "metasearch", *map(str, words)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-3:] or ["nothing was said"]
+        raise RuntimeError(f"{words[0]} ended with {done.returncode}: " + " / ".join(last))
+    return done.stdout
+
+
+def smoke(file: Path, omniglot: str | None, place: Path) -> None:
+    """Search, export, generate.
+
+    Raises:
+        RuntimeError: one of them failed, or left no picture.
+    """
+    settings = dict(SMALL)
+    if omniglot and "path:" in file.read_text("utf-8"):
+        settings["trial.tasks.path"] = omniglot
+    words = [w for key, value in settings.items() for w in ("-s", f"{key}={value}")]
+    command("search", file, "--trials", 4, *words, cwd=place)
+    command("export", file.stem, "-o", "best", cwd=place)
+    picture = place / "drawn.png"
+    examples = place / "runs" / file.stem / "examples"
+    command("generate", "best", "--support", examples, "-n", 4, "-o", picture, cwd=place)
+    if not picture.exists():
+        raise RuntimeError("generate left no picture")
+
+
+def needs_data(file: Path) -> bool:
+    """Whether a file reads pictures of the user's own."""
+    tasks = yaml.safe_load(file.read_text("utf-8"))["trial"]["tasks"]
+    return isinstance(tasks, dict) and "path" in tasks
+
+
+def main() -> None:
+    """Try all, tell each, and end with 1 if one failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("files", nargs="*", type=Path, default=sorted(SPACES.glob("*.yaml")))
+    parser.add_argument("--omniglot", help="path of Omniglot, for the files that need it")
+    options = parser.parse_args()
+    failed = 0
+    for file in options.files:
+        if needs_data(file) and not options.omniglot:
+            print(f"skipped  {file.name}: give --omniglot PATH")
+            continue
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory() as place:
+            try:
+                smoke(file.resolve(), options.omniglot, Path(place))
+                said = "ok     "
+            except RuntimeError as error:
+                failed += 1
+                said = f"FAILED   {error};"
+        print(f"{said}  {file.name}: {time.monotonic() - began:.0f} s", flush=True)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
