@@ -43,7 +43,7 @@ REGIMES: Mapping[str, Mapping[str, Any]] = {
     "noisy": {"name": "noisy"},
     "scarce": {"name": "scarce", "groups": 1},
     "imbalanced": {"name": "imbalanced"},
-    "shift": {"name": "shift", "transform": "invert"},
+    "shift": {"name": "shift", "transform": "rotated"},
 }
 INNER = {"steps": 3, "lr": 0.02, "test_steps": 10}
 
