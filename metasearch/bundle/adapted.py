@@ -31,7 +31,7 @@ class Adaptation:
     """A model that has seen your images; `sample` draws new ones of their class."""
 
     parts: Sequence[tuple[Adapted, float]]
-    support: Batch  # as the model saw it, [n, c, h, w] in [-1, 1]
+    support: Batch  # as the model saw it, [n, c, h, w] in [-1, 1], and labels "y" if it has any
     inverted: bool  # the images came dark on light and the model learned light on dark
 
     @staticmethod
@@ -42,9 +42,14 @@ class Adaptation:
         steps: int | None = None,
         seed: int = 0,
         inverted: bool = False,
+        labels: Sequence[int] | None = None,
     ) -> Adaptation:
-        """Run each part's inner loop on the support images [n, c, h, w] in [-1, 1]."""
-        batch = {"x": support}
+        """Run each part's inner loop on the support images [n, c, h, w] in [-1, 1].
+
+        Raises:
+            DataError: the model goes by classes and the `labels` of the images do not fit.
+        """
+        batch = {"x": support, **_labelled(parts, len(support), labels)}
         done = []
         for i, part in enumerate(parts):
             adapter = part.adapter
@@ -57,7 +62,8 @@ class Adaptation:
     def sample(self, n: int, *, seed: int = 0) -> Tensor:
         """Draw `n` images [n, c, h, w] in [0, 1], dark on light if your images were.
 
-        The same seed gives the same images.
+        The same seed gives the same images. A model that goes by classes draws for the class of
+        each of your images in turn.
 
         Raises:
             DataError: adapting diverged.
@@ -90,6 +96,22 @@ class Adaptation:
     def _shown(self, images: Tensor) -> Tensor:
         light = (images.clamp(-1, 1) + 1) / 2
         return 1 - light if self.inverted else light
+
+
+def _labelled(
+    parts: Sequence[Part], images: int, labels: Sequence[int] | None
+) -> dict[str, Tensor]:
+    """The classes of the images as models want them; nothing if none goes by classes."""
+    families = [part.adapter.learner.family for part in parts]
+    if not any("y" in family.domains for family in families):
+        return {}
+    most = min(getattr(family, "classes", images) for family in families)
+    if labels is None or len(labels) != images or not all(-1 <= y < most for y in labels):
+        raise DataError(
+            f"the model draws by class: give `labels`, one for each of the {images} images; "
+            f"allowed are 0 to {most - 1}, and -1 where the class is not known; got {labels!r}."
+        )
+    return {"y": torch.tensor(labels, dtype=torch.int64)}
 
 
 def picture(adaptation: Adaptation, samples: Tensor) -> Image.Image:

@@ -44,17 +44,27 @@ class Bundle:
             tuple(part.adapter for part in self.parts), tuple(part.weight for part in self.parts)
         )
 
-    def adapt(self, images: Images, *, steps: int | None = None, seed: int = 0) -> Adaptation:
+    def adapt(
+        self,
+        images: Images,
+        *,
+        steps: int | None = None,
+        seed: int = 0,
+        labels: Sequence[int] | None = None,
+    ) -> Adaptation:
         """Learn a new class from a few images of it; the bundle is left as it was.
 
         `images` are files, a folder, PIL images, or an array [n, h, w] or [n, h, w, c] with
         values 0-255 (integers) or 0-1; any size and mode. `steps` overrides the trained number.
+        A model that goes by classes takes several, and of each image a label, from 0.
 
         Raises:
-            DataError: there is no image, or one cannot be read.
+            DataError: there is no image, one cannot be read, or labels are missing or do not fit.
         """
         support, inverted = prepare(images, self.shape, self.border)
-        return Adaptation.learn(self.parts, support, steps=steps, seed=seed, inverted=inverted)
+        return Adaptation.learn(
+            self.parts, support, steps=steps, seed=seed, inverted=inverted, labels=labels
+        )
 
 
 def load_bundle(folder: str | Path) -> Bundle:
