@@ -13,14 +13,14 @@ from typing import Annotated
 import typer
 
 from metasearch import __version__
-from metasearch.cli import data, look, search, use
+from metasearch.cli import best, data, look, search, use
 from metasearch.cli.output import note
 from metasearch.cli.places import home, short
 from metasearch.errors import ConfigError, EnvironmentFault, MetasearchError
 
 VERBS = {
     "Search": (search.quickstart, search.search, search.resume),
-    "Look": (look.list_runs, look.status, look.show, look.best, look.tensorboard),
+    "Look": (look.list_runs, look.status, look.show, best.best, look.tensorboard),
     "Use": (use.export, use.generate, use.evaluate),
     "Prepare": (data.tasks, data.components, data.doctor),
 }

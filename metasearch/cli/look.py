@@ -203,41 +203,6 @@ def _trial_text(run: Run, told: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def best(
-    run: RunName,
-    n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 5,
-    as_json: Json = False,
-) -> None:
-    """Rank the trials that finished, with their 95 % intervals over unseen tasks.
-
-    Example: metasearch best quickstart -n 3
-    """
-    from metasearch.observe.text import interval
-    from metasearch.search.ledger import open_run
-
-    found = open_run(find_run(run))
-    rows = [facts.of_trial(trial) for trial in found.best(n)]
-    if as_json:
-        result_json({"score": facts.of_run(found)["score"], "best": rows})
-        return
-    if not rows:
-        note(f"no trial of {found.info.name} has finished. See: {command('status', run)}")
-        return
-    score = facts.of_run(found)["score"]
-    shown = [
-        [place, row["name"], interval(row["score"], row["low"], row["high"]), _settings(row)]
-        for place, row in enumerate(rows, 1)
-    ]
-    result(table(["", "trial", f"{score['name']} in {score['unit']}", "drawn"], shown))
-
-
-def _settings(row: dict[str, Any]) -> str:
-    def shown(value: Any) -> str:
-        return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-    return " ".join(f"{path}={shown(value)}" for path, value in row["params"].items())
-
-
 def tensorboard(
     run: RunName,
     port: Annotated[int, typer.Option(help="Where to listen on this machine.")] = 6006,

@@ -10,9 +10,19 @@ from typing import Any, Literal, Protocol
 from metasearch.space import Draw
 from metasearch.trial.report import Report
 
-__all__ = ["Draw", "Observer", "Outcome", "SearchInfo", "State", "TrialInfo"]
+__all__ = ["Draw", "Observer", "Outcome", "SearchInfo", "State", "TrialInfo", "Watched"]
 
 State = Literal["complete", "pruned", "failed"]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A score that is told beside the one that ranks."""
+
+    name: str
+    unit: str
+    direction: Literal["minimize", "maximize"]
+    likelihood: bool  # told only by families that say how probable an image is
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,7 @@ class SearchInfo:
     unit: str
     direction: Literal["minimize", "maximize"]
     draws: Sequence[Draw]
+    watched: Sequence[Watched] = ()
 
 
 @dataclass(frozen=True)

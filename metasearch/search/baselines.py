@@ -14,8 +14,8 @@ import numpy as np
 
 from metasearch.algorithms import ALGORITHMS
 from metasearch.algorithms.mixture import AnyAdapter
+from metasearch.interval import paired_difference
 from metasearch.registry import to_data
-from metasearch.scores.interval import paired_difference
 from metasearch.search.files import to_json
 from metasearch.trial.config import Strategy, TrialConfig
 from metasearch.trial.loop import Bench, champion_at, run_trial

@@ -22,12 +22,12 @@ from metasearch.errors import NoUsableTrial, RunError
 from metasearch.observe.grid import sample_grid, to_png
 from metasearch.registry import to_data
 from metasearch.scores.features import ConvFeatures, one_thread
-from metasearch.search.anchors import anchors_of
 from metasearch.search.baselines import against, baseline, train
 from metasearch.search.files import read_json, to_json, write_atomically
 from metasearch.search.ledger import Record, Run
 from metasearch.search.worker import whole_checkpoints
 from metasearch.tasks.base import Split
+from metasearch.trial.anchors import anchors_of
 from metasearch.trial.checkpoint import MANIFEST
 from metasearch.trial.config import TrialConfig, from_data
 from metasearch.trial.judge import Panel, judge, measure, ranking_score
@@ -198,7 +198,8 @@ def _judge(winner: Candidate, rivals: Mapping[str, AnyAdapter], bench: Bench, pl
             "algorithm": winner.champion.algorithm.name,
         },
         "splits": splits,
-        "baselines": found | anchors_of(config, bench, adapter.learner, panels),
+        "baselines": found
+        | anchors_of(config, bench, adapter.learner, panels, verdicts["test"].domain),
         "against": {
             name: {s: against(splits[s], entry[s]) for s in SHOWN} for name, entry in found.items()
         },

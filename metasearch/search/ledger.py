@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from metasearch.errors import RunError
-from metasearch.observe.base import Draw, Outcome, SearchInfo, TrialInfo
+from metasearch.observe.base import Draw, Outcome, SearchInfo, TrialInfo, Watched
 from metasearch.search.files import (
     append_line,
     read_json,
@@ -43,6 +43,7 @@ class Record:
     done_at: float | None = None
     curve: Curve = ()  # of a trial that is over; `reports` knows the rest
     notes: Mapping[str, Any] = field(default_factory=dict)  # what a pruner remembers of it
+    last: Report | None = None  # the last report of a trial that is over
 
     @property
     def number(self) -> int:
@@ -160,6 +161,7 @@ def _read_record(folder: Path, number: int, name: str, names: set[str]) -> Recor
             done_at=done["done_at"],
             curve=tuple((step, number_or_nan(score)) for step, score in done["curve"]),
             notes=done["notes"],
+            last=revive_report(done["last"]) if done.get("last") else None,
         )
 
 
@@ -275,7 +277,8 @@ def _revive_info(data: Mapping[str, Any], folder: Path) -> SearchInfo:
         )
         for draw in data["draws"]
     ]
-    return SearchInfo(**{**data, "folder": folder, "draws": draws})
+    watched = tuple(Watched(**entry) for entry in data.get("watched", ()))
+    return SearchInfo(**{**data, "folder": folder, "draws": draws, "watched": watched})
 
 
 def _usable(outcome: Outcome) -> bool:

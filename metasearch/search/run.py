@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from metasearch import __version__, space
 from metasearch.errors import RunError
-from metasearch.observe.base import Observer, SearchInfo
+from metasearch.observe.base import Observer, SearchInfo, Watched
 from metasearch.registry import to_data
 from metasearch.search.backend import Backend, Resources
 from metasearch.search.conductor import Audience, Conductor, Ending, Fill
@@ -44,6 +44,7 @@ class Plan:
     unit: str
     direction: Literal["minimize", "maximize"]
     reports: int  # of a trial that runs to its end
+    watched: Sequence[Watched] = ()
     fill: Fill = dict  # writes the defaults into a resolved tree
 
     @staticmethod
@@ -57,6 +58,9 @@ class Plan:
             unit=some.score.unit,
             direction=some.score.direction,
             reports=some.budget.reports,
+            watched=tuple(
+                Watched(s.name, s.unit, s.direction, s.needs_likelihood) for s in some.also
+            ),
             fill=lambda tree: to_data(file.trial(tree)),
         )
 
@@ -71,6 +75,7 @@ class Plan:
             unit=self.unit,
             direction=self.direction,
             draws=space.draws(self.space),
+            watched=self.watched,
         )
 
     def advice(self) -> Advice:

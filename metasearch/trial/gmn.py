@@ -14,12 +14,12 @@ from torch import Tensor
 from metasearch.algorithms.mixture import AnyAdapter
 from metasearch.engine.base import Engine
 from metasearch.errors import ConfigError, DataError
+from metasearch.interval import mean_interval
 from metasearch.models.base import LikelihoodModel, noise_per_task
 from metasearch.models.conditions import conditioned
 from metasearch.registry import at_least
 from metasearch.rng import Stream
 from metasearch.scores.floors import beta_bernoulli, pixel_marginal
-from metasearch.scores.interval import mean_interval
 from metasearch.tasks.base import DERIVED, Episodes, Split, TaskDistribution
 from metasearch.trial.judge import settle
 

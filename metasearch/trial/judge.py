@@ -12,12 +12,12 @@ from torch import Tensor
 
 from metasearch.algorithms.mixture import AnyAdapter
 from metasearch.engine.base import Engine
+from metasearch.interval import mean_interval
 from metasearch.models.base import EncoderModel, GenerativeModel, LikelihoodModel, noise_per_task
 from metasearch.models.conditions import conditioned
 from metasearch.rng import Stream
 from metasearch.scores.base import Features, Score, Subject
 from metasearch.scores.features import one_thread
-from metasearch.scores.interval import mean_interval
 from metasearch.tasks.base import Batch, Episodes, Split, TaskDistribution, TaskId
 from metasearch.trial.config import TrialConfig
 from metasearch.trial.report import SampleGrid
@@ -72,6 +72,7 @@ class Verdicts:
     before: dict[str, np.ndarray]  # the same of the one that ranks
     diverged: int  # tasks whose adaptation gave no finite number
     grid: SampleGrid
+    domain: str  # what was generated and looked at
 
 
 def judge(adapter: AnyAdapter, engine: Engine, panel: Panel) -> Verdicts:
@@ -79,7 +80,8 @@ def judge(adapter: AnyAdapter, engine: Engine, panel: Panel) -> Verdicts:
     after, new, diverged = scored(adapter, engine, panel)
     first = replace(panel, scores=panel.scores[:1])  # the others are asked of what adapted only
     before, old, _ = scored(adapter.still(), engine, first)
-    return Verdicts(after, before, diverged, _grid(panel.episodes, before=old, after=new))
+    grid = _grid(panel.episodes, before=old, after=new)
+    return Verdicts(after, before, diverged, grid, domain=next(iter(new)))
 
 
 def applies(score: Score, family: GenerativeModel) -> bool:

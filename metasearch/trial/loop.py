@@ -15,10 +15,11 @@ import torch
 
 from metasearch.algorithms.base import MetaGradient
 from metasearch.errors import ConfigError
+from metasearch.interval import mean_interval
 from metasearch.scores.base import Features
 from metasearch.scores.features import cached_features
-from metasearch.scores.interval import mean_interval
 from metasearch.tasks.base import DERIVED, TaskDistribution, TaskSource
+from metasearch.trial.anchors import ends_of_scale
 from metasearch.trial.checkpoint import Frozen
 from metasearch.trial.chosen import story
 from metasearch.trial.config import TrialConfig, from_data
@@ -36,6 +37,8 @@ class Bench:
 
     data: TaskDistribution
     features: Features | None
+    known: dict[Any, dict[str, float]] = field(default_factory=dict, compare=False)
+    """What `ends_of_scale` found, which is the same for all trials."""
 
 
 @lru_cache(maxsize=2)
@@ -177,12 +180,12 @@ class Trial:
             high=high,
             before=float(np.nanmean(verdicts.before[config.score.name])),
             per_task=dict(zip(self.panel.tasks, map(float, after), strict=True)),
-            scalars=self._scalars(verdicts),
+            scalars=self._scalars(verdicts, champion),
             samples=verdicts.grid,
             snapshot=self.freeze(),
         )
 
-    def _scalars(self, verdicts: Verdicts) -> dict[str, float]:
+    def _scalars(self, verdicts: Verdicts, champion: Champion) -> dict[str, float]:
         tally, self._tally = self._tally, defaultdict(list)
         scalars = {
             name: float(np.sum(v) if name.startswith("tasks/") else np.mean(v))
@@ -192,8 +195,9 @@ class Trial:
             if name != self.config.score.name:
                 scalars[f"score/{name}"] = mean_interval(values).mean
         scalars["tasks/diverged"] = float(verdicts.diverged)
+        ends = ends_of_scale(self.config, self.bench, champion.adapter.learner, verdicts.domain)
         groups = [name.rsplit("/", 1)[0] for name in self.practice.names]
-        return scalars | story(self.config, self.practice.population, groups)
+        return scalars | ends | story(self.config, self.practice.population, groups)
 
     def freeze(self) -> Frozen:
         """All that continuing needs, copied."""

@@ -129,16 +129,6 @@ def test_watching_goes_on_while_a_run_runs(cli, planted, monkeypatch):
     assert len(slept) == 2
 
 
-def test_the_best_are_ranked(cli, found):
-    told = cli("best", "planted", "-n", 2, "--json").json
-    assert set(told) == {"score", "best"}
-    assert [row["trial"] for row in told["best"]] == [t.number for t in found.best(2)]
-    lines = cli("best", "planted", "-n", 2).out.splitlines()
-    assert len(lines) == 3
-    assert found.best()[0].info.name in lines[1]
-    assert "x=0." in lines[1]
-
-
 def test_a_run_without_a_finished_trial_has_no_best(cli, planted, found):
     for trial in found.trials:
         (planted / "ledger" / f"{trial.number:04d}.done.json").unlink()

@@ -11,8 +11,8 @@ import torch
 from metasearch.errors import RunError
 from metasearch.scores.features import random_features
 from metasearch.search import baselines
-from metasearch.search.anchors import anchors_of
 from metasearch.search.baselines import against, baseline, train
+from metasearch.trial.anchors import anchors_of
 from metasearch.trial.config import Strategy, TrialConfig
 from metasearch.trial.judge import Panel
 from metasearch.trial.loop import Bench, Trial, bench_for, run_trial

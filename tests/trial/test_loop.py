@@ -218,7 +218,8 @@ def test_every_score_that_a_family_has_can_be_watched_and_those_it_has_not_are_l
     also = tuple(kind() for name, kind in SCORES.items() if name != "mmd")
     (last,) = run_trial(config(models=(family,), also=also, **ENOUGH), bench=bench)
     watched = {name.partition("/")[2] for name in last.scalars if name.startswith("score/")}
-    assert watched == {s.name for s in also if applies(s, family)}
+    ends = {"real", "floor"}  # of the scale of the score that ranks
+    assert watched == {s.name for s in also if applies(s, family)} | ends
     assert ("nll" in watched) is isinstance(family, LikelihoodModel)
     assert all(np.isfinite(v) for v in last.scalars.values())
     assert last.scalars["score/cost"] == BlobSource().shot * INNER.steps * len(family.turns)
@@ -235,3 +236,22 @@ def test_watching_changes_no_score(bench):
     also = (SCORES["copying"](), SCORES["nll"]())
     (watched,) = run_trial(config(also=also, **ENOUGH), bench=bench)
     assert watched.per_task == alone.per_task and watched.before == alone.before
+
+
+def test_reports_tell_the_ends_of_the_scale_and_compute_them_once(bench, monkeypatch):
+    from metasearch.trial import anchors
+
+    fits = []
+    real = anchors.beta_bernoulli
+    monkeypatch.setattr(anchors, "beta_bernoulli", lambda *a, **k: fits.append(1) or real(*a, **k))
+    fresh = dataclasses.replace(bench, known={})
+    one, *_ = run_trial(config(seed=1), bench=fresh)
+    *_, two = run_trial(config(seed=2), bench=fresh)
+    assert fits == [1]
+    ends = [{k: r.scalars[f"score/{k}"] for k in ("real", "floor")} for r in (one, two)]
+    assert ends[0] == ends[1]
+    assert ends[0]["real"] < 10 < ends[0]["floor"]
+    (nats,) = run_trial(config(score=SCORES["nll"](), **ENOUGH), bench=fresh)
+    assert "score/real" not in nats.scalars and nats.scalars["score/floor"] > 0
+    (costs,) = run_trial(config(score=SCORES["cost"](), **ENOUGH), bench=fresh)
+    assert not {"score/real", "score/floor"} & set(costs.scalars)

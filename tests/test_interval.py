@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metasearch.errors import EnvironmentFault
+from metasearch.interval import mean_interval, paired_difference
 from metasearch.rng import Stream
-from metasearch.scores.interval import mean_interval, paired_difference
 
 SIMULATIONS = 1000
 

@@ -97,7 +97,7 @@ def paired_difference(a: np.ndarray, b: np.ndarray, seed: int = 0) -> Difference
 def _levels(means: np.ndarray, mean: float, away: np.ndarray) -> list[float]:
     """The quantiles of the bootstrap means that are the interval's ends."""
     normal, n = NormalDist(), len(away)
-    wide = math.sqrt(n / (n - 1)) * _student(1 - (1 - LEVEL) / 2, n - 1)
+    wide = math.sqrt(n / (n - 1)) * student(1 - (1 - LEVEL) / 2, n - 1)
     below = (np.sum(means < mean) + 0.5 * np.sum(means == mean)) / len(means)
     bias = normal.inv_cdf(min(max(below, 1e-3), 1 - 1e-3))
     speed = np.sum(away**3) / (6 * np.sum(away**2) ** 1.5)
@@ -105,7 +105,7 @@ def _levels(means: np.ndarray, mean: float, away: np.ndarray) -> list[float]:
     return [normal.cdf(bias + s / max(1 - speed * s, 1e-3)) for s in shifted]
 
 
-def _student(level: float, freedom: int) -> float:
+def student(level: float, freedom: int) -> float:
     """A quantile of Student's t; exact for 1 and 2, else by Hill's expansion about the normal.
 
     Source: Abramowitz & Stegun, 26.7.5; off by less than 1 % from 3 degrees of freedom on.
@@ -123,3 +123,15 @@ def _student(level: float, freedom: int) -> float:
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
     return z + sum(term / v ** (i + 1) for i, term in enumerate(terms))
+
+
+def expected_best(n: int) -> float:
+    """The mean of the largest of `n` independent standard normal numbers.
+
+    >>> [round(expected_best(n), 2) for n in (1, 2, 10, 50, 100)]
+    [0.0, 0.56, 1.54, 2.25, 2.51]
+    """
+    z = np.linspace(-9, 9, 4001)
+    density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    below = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(z))])
+    return float(np.trapezoid(n * z * density * below.clip(0, 1) ** (n - 1), z))

@@ -1,0 +1,163 @@
+"""The verb `best`: who leads, by how much, and whether that is settled. Loads no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from metasearch.cli import facts
+from metasearch.cli.output import Json, note, result, result_json, table
+from metasearch.cli.places import command, find_run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from metasearch.observe.base import SearchInfo, Watched
+    from metasearch.search.leaders import Leaders, Place
+    from metasearch.search.ledger import Record
+
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or its folder.")]
+
+
+def best(
+    run: RunName,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Rank the trials that finished, with their 95 % intervals, and say what is not settled.
+
+    Example: metasearch best quickstart -n 3
+    """
+    from metasearch.search.leaders import Leaders
+    from metasearch.search.ledger import open_run
+
+    found = open_run(find_run(run))
+    leaders = Leaders.of(found)
+    if as_json:
+        result_json(told(found.info, leaders, n))
+        return
+    if not leaders.records:
+        note(f"no trial of {found.info.name} has finished. See: {command('status', run)}")
+        return
+    result(text(found.info, leaders, n))
+
+
+def told(info: SearchInfo, leaders: Leaders, n: int) -> dict[str, Any]:
+    """All that `best` says, as plain data with keys that stay."""
+    return {
+        "score": {"name": info.score, "unit": info.unit, "direction": info.direction},
+        "best": [_row(place) for place in leaders.places[:n]],
+        "selection": {
+            "finished": len(leaders.records),
+            "may_be_best": [place.record.number for place in leaders.open],
+            "noise": leaders.noise,
+            "spread": leaders.spread,
+            "optimism": leaders.optimism,
+            "all_alike": leaders.all_alike,
+        },
+        "tracks": {
+            score.name: [
+                {"trial": record.number, "name": record.info.name, "value": value}
+                for record, value in leaders.by_watched(score)[:n]
+            ]
+            for score in leaders.tracks()
+        },
+    }
+
+
+def _row(place: Place) -> dict[str, Any]:
+    names = ("shrunk", "standard", "behind", "settled")
+    more = {name: getattr(place, name) for name in names}
+    watched = dict(place.record.last.scalars) if place.record.last else {}
+    scores = {k.removeprefix("score/"): v for k, v in watched.items() if k.startswith("score/")}
+    return {**facts.of_trial(place.record), **more, "watched": scores}
+
+
+def text(info: SearchInfo, leaders: Leaders, n: int) -> str:
+    """The leaders as tables, one per track, and what to make of them."""
+    tracks = leaders.tracks()
+    title = f"{info.score} in {info.unit}, {_better(info.direction)} is better"
+    parts = [f"samples of every family: {title}"] if tracks else []
+    parts.append(_samples(info, leaders.places[:n]))
+    for score in tracks:
+        title = f"{score.name} in {score.unit}, {_better(score.direction)} is better"
+        parts.append(f"\nlikelihood of the families that have one: {title}")
+        parts.append(_likelihoods(score, leaders.by_watched(score)[:n]))
+    remarks = list(_remarks(info, leaders))
+    return "\n".join([*parts, *(["", *remarks] if remarks else [])])
+
+
+def _samples(info: SearchInfo, places: Sequence[Place]) -> str:
+    from metasearch.observe.text import interval, number
+
+    standard = any(place.standard is not None for place in places)
+    shrunk = any(place.shrunk is not None for place in places)
+    head = ["", "trial", f"{info.score} in {info.unit}"]
+    head += ["0 to 1"] * standard + ["shrunk"] * shrunk + ["behind", "", "drawn"]
+    rows = []
+    for i, place in enumerate(places, 1):
+        outcome = place.record.outcome
+        assert outcome is not None
+        like = outcome.score
+        row: list[object] = [i, place.record.info.name]
+        row.append(interval(outcome.score, outcome.low, outcome.high))
+        row += [f"{place.standard:.2f}" if place.standard is not None else "-"] * standard
+        row += [number(place.shrunk, like=like)] * shrunk
+        row.append(number(place.behind, like=like) if place.behind is not None else "")
+        row.append("not settled" if place.settled is False else "")
+        rows.append([*row, drawn(place.record)])
+    return table(head, rows)
+
+
+def _likelihoods(score: Watched, found: Sequence[tuple[Record, float]]) -> str:
+    from metasearch.observe.text import number
+
+    rows = [
+        [i, record.info.name, number(value), drawn(record)]
+        for i, (record, value) in enumerate(found, 1)
+    ]
+    return table(["", "trial", score.name, "drawn"], rows)
+
+
+def _remarks(info: SearchInfo, leaders: Leaders) -> list[str]:
+    from metasearch.observe.text import number
+
+    finished, lines = len(leaders.records), []
+    if any(place.standard is not None for place in leaders.places):
+        lines.append("0 to 1: from real images of the same tasks to pixels drawn independently.")
+    if leaders.noise is None:
+        return lines
+    may = len(leaders.open)
+    if leaders.all_alike:
+        lines.append(
+            f"Nothing is settled: the {finished} finished trials differ by no more than chance "
+            f"makes equal ones differ (standard error {number(leaders.noise)})."
+        )
+    elif may > 1:
+        lines.append(
+            f"{may} of {finished} finished trials may be the best; `behind` is the mean over the "
+            "same tasks."
+        )
+    else:
+        lines.append(f"The first is settled against the other {finished - 1}.")
+    if leaders.optimism:
+        luck = f"{number(leaders.optimism)} {info.unit}".strip()
+        lines.append(
+            f"The first of so many looks about {luck} better than it is; `shrunk` takes that off, "
+            "and export ranks the best anew on other tasks."
+        )
+    return lines
+
+
+def drawn(record: Record) -> str:
+    """The values of a trial's draws in a line."""
+
+    def shown(value: Any) -> str:
+        return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+    return " ".join(f"{path}={shown(value)}" for path, value in record.info.params.items())
+
+
+def _better(direction: str) -> str:
+    return "lower" if direction == "minimize" else "higher"

@@ -1,0 +1,98 @@
+"""The two ends of a scale: closed-form floors below, real images above."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from metasearch.engine.base import InnerLoop
+from metasearch.models.base import Learner, noise_per_task
+from metasearch.rng import Stream
+from metasearch.scores.base import Subject
+from metasearch.scores.floors import PixelFloor, beta_bernoulli, pixel_marginal
+from metasearch.tasks.base import Split
+from metasearch.trial.config import TrialConfig
+from metasearch.trial.judge import Panel, summarise
+
+if TYPE_CHECKING:
+    from metasearch.trial.loop import Bench
+
+FLOOR = "Beta-Bernoulli pixels"  # what a standardised score counts as 1
+REAL = "real images"  # and what as 0
+
+
+def anchors_of(
+    config: TrialConfig,
+    bench: Bench,
+    learner: Learner,
+    panels: Mapping[Split, Panel],
+    domain: str = "x",
+) -> dict[str, dict[str, Any]]:
+    """Name -> split -> what a floor, or other real images of the same tasks, would score.
+
+    `domain` is what `learner` generates; none of its images is looked at. Real images have no
+    likelihood, so that row is left out where nats are counted, or too few are there to be compared.
+    What a model does beyond drawing has neither end.
+    """
+    shot, query = config.tasks.shot, config.tasks.query
+    floors = {
+        FLOOR: beta_bernoulli(bench.data, shot=shot, query=query),
+        "pixel marginal": pixel_marginal(bench.data, shot=shot),
+    }
+    rows: dict[str, dict[str, Any]] = {}
+    for split, panel in panels.items():
+        subject = _subject(config, panel, learner)
+        values = {
+            name: _of_floor(config, subject, floor, split, domain) for name, floor in floors.items()
+        }
+        values[REAL] = _of_real(config, subject, domain)
+        for name, found in values.items():
+            if found is not None:
+                rows.setdefault(name, {})[split] = summarise(found.numpy(), panel.tasks)
+    return rows
+
+
+def ends_of_scale(
+    config: TrialConfig, bench: Bench, learner: Learner, domain: str
+) -> dict[str, float]:
+    """The mean scores on `search` of real images and of the floor: "score/real", "score/floor".
+
+    Equal for all trials of a search that generate `domain`, and computed once per bench.
+    """
+    key = (config.tasks, config.score, config.judging, domain)
+    if key not in bench.known:
+        panel = Panel.gather(config, bench.data, bench.features, "search", "cpu")
+        found = anchors_of(config, bench, learner, {"search": panel}, domain)
+        ends = {"score/real": REAL, "score/floor": FLOOR}
+        bench.known[key] = {
+            tag: float(found[name]["search"]["mean"]) for tag, name in ends.items() if name in found
+        }
+    return bench.known[key]
+
+
+def _of_floor(
+    config: TrialConfig, subject: Subject, floor: PixelFloor, split: Split, domain: str
+) -> Tensor | None:
+    score = config.score
+    if score.needs_likelihood:
+        return floor.nll(subject.episodes)
+    if score.looks_at != "samples":
+        return None
+    drawn = floor.sample(subject.episodes, subject.n_samples, Stream(0).at("floor", split))
+    return score(subject.posing({domain: drawn[domain]}))
+
+
+def _of_real(config: TrialConfig, subject: Subject, domain: str) -> Tensor | None:
+    score = config.score
+    if score.looks_at != "samples" or config.tasks.anchor < score.least:
+        return None
+    return score(subject.posing({domain: subject.episodes.anchor[domain]}))
+
+
+def _subject(config: TrialConfig, panel: Panel, learner: Learner) -> Subject:
+    tasks = panel.tasks
+    adapted = config.engine.open(learner, len(tasks), InnerLoop(steps=0))
+    noise = noise_per_task(learner.family, Stream(0).at("anchors"), tasks)
+    return Subject(adapted, panel.episodes, noise, panel.features, panel.samples)
