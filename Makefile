@@ -10,7 +10,7 @@ BIN   := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow check format setup clean bench-engine bench-strategies bench-selection
+.PHONY: help quickstart test test-slow check format setup clean bench-engine bench-strategies bench-selection bench-families smoke-families
 
 help: ## Show this text
 	@echo "make quickstart   is the first thing to type; the rest:"
@@ -43,6 +43,12 @@ setup: $(STAMP) ## Install the hooks that check a commit
 bench-engine: ## Time the engine beside its peers (ARGS=--quick: 3 minutes), in .venv-bench
 	@$(MAKE) --no-print-directory VENV=$(BENCH_VENV) $(BENCH_VENV)/.stamp-bench
 	@$(BENCH_VENV)/bin/python -m benchmarks.engine $(ARGS)
+
+bench-families: $(STAMP) ## Meta-train every family for the same seconds (ARGS="--seconds 60 --omniglot PATH")
+	@$(BIN)/python -m benchmarks.families $(ARGS)
+
+smoke-families: $(STAMP) ## Search, export and generate with every shipped search, small (ARGS="--omniglot PATH")
+	@$(BIN)/python -m benchmarks.smoke $(ARGS)
 
 bench-strategies: $(STAMP) ## Compare every strategy with random, in five regimes (ARGS="--regimes noisy --seeds 3")
 	@$(BIN)/python -m benchmarks.strategies $(ARGS)
