@@ -43,12 +43,15 @@ class Outer:
     """The outer optimiser: Adam on the meta-gradient."""
 
     lr: float = 1e-3
+    beta1: float = 0.9  # how much of the last directions is kept; games often go better with 0.5
     clip: float = 10.0  # largest norm of the meta-gradient; 0 clips nothing
     schedule: Literal["constant", "cosine", "linear"] = "cosine"  # over the budget, down to a tenth
 
     def __post_init__(self) -> None:
-        """Refuse what moves backwards."""
+        """Refuse what moves backwards, or never."""
         at_least(self, lr=0, clip=0)
+        if not 0 <= self.beta1 < 1:
+            raise ValueError(f"beta1 must be at least 0 and below 1, got {self.beta1!r}")
 
 
 @component

@@ -70,6 +70,7 @@ class Member:
             torch.nn.utils.clip_grad_norm_(moved, outer.clip)
         for group in self.optimizer.param_groups:
             group["lr"] = outer.lr * self.factor * decay(outer.schedule, done)
+            group["betas"] = (outer.beta1, 0.999)
         self.optimizer.step()
 
     def tensors(self) -> dict[str, Tensor]:

@@ -29,6 +29,7 @@ BARE = {"name": "vae", "net": {"name": "mlp", "hidden": 4}}
         ({"budget": {"reports": 0}}, "budget.reports: reports must be at least 1"),
         ({"budget": {"tasks_per_step": 0}}, "budget.tasks_per_step: tasks_per_step must"),
         ({"outer": {"lr": -0.1}}, "outer.lr: lr must be at least 0, got -0.1"),
+        ({"outer": {"beta1": 1.0}}, "outer.beta1: beta1 must be at least 0 and below 1, got 1.0"),
         ({"strategy": {"segment": 0}}, "strategy.segment: segment must be at least 1"),
         ({"judging": {"samples": 0}}, "judging.samples: samples must be at least 1"),
     ],
