@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
-from metasearch.algorithms.base import MetaAlgorithm, all_images
+from metasearch.algorithms.base import MetaAlgorithm, all_images, seen_by
 from metasearch.algorithms.maml import MAML
 from metasearch.algorithms.reptile import Reptile
 from metasearch.engine.base import InnerLoop
@@ -156,7 +156,8 @@ class Work:
 
     def loss(self, player: str, nets: Nets, batch: Batch, noise: Noise) -> Tensor:
         """The player's mean loss over one task's images."""
-        return self.family.loss(player, nets, batch, noise).mean()
+        seen = seen_by(player, self.family, nets)
+        return self.family.loss(player, seen, batch, noise).mean()
 
 
 class Team(nn.Module):

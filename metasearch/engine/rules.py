@@ -64,13 +64,22 @@ def _momentum(share: float) -> Direction:
 
 
 def _adam() -> Direction:
-    """Kingma & Ba 2015, algorithm 1. Differs: 1e-30 under the root, for its derivative at zero."""
+    """Kingma & Ba 2015, algorithm 1. Differs: 1e-30 under the root, for its derivative at zero.
+
+    The two corrections of bias are taken into the root, in as few passes over stacked weights as
+    can be differentiated.
+    """
     memory: dict[str, tuple[int, Tensor, Tensor]] = {}
 
     def direction(name: str, g: Tensor) -> Tensor:
-        t, m, v = memory.get(name, (0, torch.zeros_like(g), torch.zeros_like(g)))
-        t, m, v = t + 1, 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        if name not in memory:
+            t, m, v = 1, 0.1 * g, 0.001 * g * g
+        else:
+            t, m, v = memory[name]
+            t, m, v = t + 1, torch.lerp(m, g, 0.1), (0.999 * v).addcmul(g, g, value=0.001)
         memory[name] = (t, m, v)
-        return (m / (1 - 0.9**t)) / ((v / (1 - 0.999**t) + 1e-30).sqrt() + 1e-8)
+        first, second = 1 - 0.9**t, 1 - 0.999**t
+        least = g.new_full((), 1e-30 * first**2)
+        return m / (torch.add(least, v, alpha=first**2 / second).sqrt() + 1e-8 * first)
 
     return direction
