@@ -27,6 +27,11 @@ def batched(work: Work) -> Step:
     return _engine(work, Batched())
 
 
+def within(megabytes: int, work: Work) -> Step:
+    """Tasks folded into the batch, as many at once as the memory allows."""
+    return _engine(work, Batched(memory_mb=megabytes))
+
+
 def _engine(work: Work, engine: Engine) -> Step:
     step, algorithm = MetaStep(engine, work.learner), work.case.algorithm
 

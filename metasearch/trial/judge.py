@@ -180,8 +180,14 @@ def to_device(episodes: Episodes, device: str) -> Episodes:
     if device == "cpu":
         return episodes
 
+    # From pinned memory a transfer to a GPU does not hold the host up.
+    pins = torch.device(device).type == "cuda"
+
     def move(batch: Batch) -> Batch:
-        return {d: x.to(device) for d, x in batch.items()}
+        return {
+            d: (x.pin_memory() if pins else x).to(device, non_blocking=pins)
+            for d, x in batch.items()
+        }
 
     return Episodes(
         episodes.tasks, move(episodes.support), move(episodes.query), move(episodes.anchor)

@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from metasearch.algorithms import ALGORITHMS, MAML, MetaSGD, Reptile
-from metasearch.algorithms.base import MetaStep
+from metasearch.algorithms.base import MetaStep, inner_losses
 from metasearch.engine import Batched, Loop
 from metasearch.engine.base import InnerLoop, first_rates
-from metasearch.engine.batched import BatchedAdapted, formulation
+from metasearch.engine.batched import BatchedAdapted, _formulation, formulation
 from metasearch.engine.convlayers import (
     ColumnConv,
     ColumnConvTranspose,
@@ -444,3 +445,52 @@ def test_rows_that_grow_are_the_rows_that_were_added(sizes, times):
         parts.append(torch.full((2, size, 3), float(len(parts))))
         rows.append(parts[-1], keep=False)
         assert torch.equal(rows.all, torch.cat(parts, 1))
+
+
+def test_a_device_that_cannot_do_it_gets_the_loop_and_says_why(caplog, monkeypatch):
+    real = BatchedAdapted.play
+
+    def lacking(self, losses):
+        if next(iter(losses.values())).dtype is torch.float32:
+            raise NotImplementedError("no such operation on this device")
+        real(self, losses)
+
+    monkeypatch.setattr(BatchedAdapted, "play", lacking)
+    family = VAE(latent=3, net=Mlp(hidden=9))
+    with caplog.at_level(logging.WARNING, "metasearch"):
+        assert _formulation(family, (1, 8, 8), "cpu") == "low_rank"
+        assert _formulation(family, (1, 8, 8), "cpu:0") is None
+    assert "no such operation on this device" in caplog.text
+
+
+class Asking(TorchDispatchMode):
+    """Notes what would make a GPU's host wait for an answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket.__name__ in {"_local_scalar_dense", "nonzero", "masked_select"}:
+            self.asked.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("rule", RULES)
+def test_inner_steps_ask_for_no_number(rule, order):
+    learner, episodes = build(GAN(latent=4, net=NETS["conv"])), draw(2, 3, 3)
+    noise = noise_per_task(learner.family, Stream(1), episodes.tasks)
+    inner = InnerLoop(steps=2, lr=0.01, **RULES[rule])
+    rates = first_rates(learner, inner)
+    adapted = Batched().open(learner, 2, inner, order=order, rates=rates)
+    assert isinstance(adapted, BatchedAdapted)
+    with Asking() as mode:
+        inner_losses(adapted, inner, episodes.support, noise)
+    assert mode.asked == []
+
+
+def test_a_question_would_be_noticed():
+    with Asking() as mode:
+        assert bool(torch.ones(()) > 0)
+    assert mode.asked == ["aten._local_scalar_dense.default"]
