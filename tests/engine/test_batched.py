@@ -74,7 +74,7 @@ def draw(tasks, shot, query, dtype=torch.float64, shape=(1, 16, 16)) -> Episodes
 
     def images(n):
         x = torch.rand(tasks * n, *shape, generator=make, dtype=torch.float64) * 2 - 1
-        return {"x": x.to(dtype)}
+        return {"x": x.to(dtype), "y": torch.arange(tasks * n) % 2}
 
     return Episodes(tuple(f"g/{i}" for i in range(tasks)), images(shot), images(query), images(0))
 
