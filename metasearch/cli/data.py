@@ -23,7 +23,7 @@ def tasks(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="SOURCE", help="glyphs, glyphs:SIZE, strokes, omniglot:PATH, a path."
+            metavar="SOURCE", help="glyphs, glyphs:SIZE, pairs, strokes, omniglot:PATH, a path."
         ),
     ],
     sheet: Annotated[

@@ -7,6 +7,9 @@ from metasearch.tasks.folder import Folder
 from metasearch.tasks.glyphs import Glyphs
 from metasearch.tasks.image_tasks import ImageTasks
 from metasearch.tasks.omniglot import Omniglot
+from metasearch.tasks.pair_folder import PairFolder
+from metasearch.tasks.pair_tasks import PairTasks
+from metasearch.tasks.pairs import Pairs
 from metasearch.tasks.parse import parse_source
 from metasearch.tasks.regimes import Regime
 from metasearch.tasks.sheet import contact_sheet, summary
@@ -18,7 +21,9 @@ SOURCES = Table(
         "glyphs": Glyphs,
         "omniglot": Omniglot,
         "strokes": Strokes,
+        "pairs": Pairs,
         "folder": Folder,
+        "pair_folder": PairFolder,
         "arrays": Arrays,
         "conditional": Conditional,
         "regime": Regime,
@@ -34,6 +39,9 @@ __all__ = [
     "Glyphs",
     "ImageTasks",
     "Omniglot",
+    "PairFolder",
+    "PairTasks",
+    "Pairs",
     "Regime",
     "Strokes",
     "contact_sheet",

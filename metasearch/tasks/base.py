@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ class Episodes:
     support: Batch  # [tasks * shot, c, h, w]: what to adapt on
     query: Batch  # [tasks * query, c, h, w]: what to be judged on
     anchor: Batch  # [tasks * anchor, c, h, w]: other real images, what a perfect sampler would give
+    _: KW_ONLY
+    paired: bool = False  # row i of the query shows the same thing in each of its domains
 
     def select(self, positions: Sequence[int]) -> Episodes:
         """The episodes at these positions, in this order."""
@@ -57,7 +59,8 @@ class Episodes:
             }
 
         names = tuple(self.tasks[i] for i in positions)
-        return Episodes(names, pick(self.support), pick(self.query), pick(self.anchor))
+        parts = pick(self.support), pick(self.query), pick(self.anchor)
+        return Episodes(names, *parts, paired=self.paired)
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,7 @@ def read_members(
     number = {c: i for i, c in enumerate(known)}
     owner = np.array([number[classes[i]] for i in arrays["kept"].tolist()], int)
     notes: dict[str, Any] = json.loads(arrays["notes"].tobytes())
-    return Reading(arrays["images"], owner, tuple(known), notes).noting(
+    reading = Reading(arrays["images"], owner, tuple(known), notes, files=arrays["kept"])
+    return reading.noting(
         passed_over=dict(ignored), names_alike=names_alike([c.task for c in known])
     )

@@ -71,6 +71,15 @@ def check(
     return LeakReport(0, 0, dropped, tuple(told[i] for i in sorted(told))[:_EXAMPLES])
 
 
+def unseen_before(images: np.ndarray, level: Sequence[int]) -> np.ndarray:
+    """Which images equal none of a lower level, pixel by pixel: bool [n]."""
+    marks = [hashlib.sha256(picture.data).digest() for picture in np.ascontiguousarray(images)]
+    first: dict[bytes, int] = {}
+    for mark, rank in zip(marks, level, strict=True):
+        first[mark] = min(first.get(mark, rank), rank)
+    return np.array([first[m] == rank for m, rank in zip(marks, level, strict=True)])
+
+
 def _in_words(pair: Pair, names: Sequence[TaskId], splits: Sequence[Split]) -> str:
     later, earlier = names[pair.later], names[pair.earlier]
     where = f"{later} ({splits[pair.later]}) {{}} {earlier} ({splits[pair.earlier]})"

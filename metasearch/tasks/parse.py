@@ -14,22 +14,26 @@ from metasearch.tasks.conditional import Conditional
 from metasearch.tasks.folder import Folder
 from metasearch.tasks.glyphs import Glyphs
 from metasearch.tasks.omniglot import Omniglot
+from metasearch.tasks.pair_folder import SIDES, PairFolder
+from metasearch.tasks.pairs import Pairs
 from metasearch.tasks.regimes import Imbalanced, Noisy, Regime, Scarce
 from metasearch.tasks.strokes import Strokes
 from metasearch.tasks.tree import SUFFIXES, Suffixes, listing
 
 _ALLOWED = (
-    "allowed are glyphs, glyphs:SIZE, strokes, strokes:PATH, omniglot:PATH, folder:PATH, "
-    "arrays:PATH, the path of a folder, a .zip or an .npz, or conditional:SOURCE, noisy:SOURCE, "
-    "scarce:SOURCE, imbalanced:SOURCE with one of these"
+    "allowed are glyphs, glyphs:SIZE, pairs, pairs:SIZE, strokes, strokes:PATH, omniglot:PATH, "
+    "folder:PATH, pair_folder:PATH, arrays:PATH, the path of a folder, a .zip or an .npz, or "
+    "conditional:SOURCE, noisy:SOURCE, scarce:SOURCE, imbalanced:SOURCE with one of these"
 )
 
 _OF_A_PATH: Mapping[str, Callable[..., TaskSource]] = {
     "omniglot": Omniglot,
     "strokes": Strokes,
     "folder": Folder,
+    "pair_folder": PairFolder,
     "arrays": Arrays,
 }
+_OF_A_SIZE: Mapping[str, Callable[..., TaskSource]] = {"glyphs": Glyphs, "pairs": Pairs}
 
 
 _OF_A_SOURCE: Mapping[str, Callable[[TaskSource], TaskSource]] = {
@@ -50,8 +54,9 @@ def parse_source(text: str) -> TaskSource:
         ConfigError: a size that is not allowed.
     """
     kind, _, rest = text.partition(":")
-    if kind == "glyphs":
-        return Glyphs(size=_size(rest)) if rest else Glyphs()
+    if kind in _OF_A_SIZE:
+        make = _OF_A_SIZE[kind]
+        return make(size=_size(text, rest)) if rest else make()
     if rest and kind in _OF_A_SOURCE:
         return _OF_A_SOURCE[kind](parse_source(rest))
     if rest and kind in _OF_A_PATH:
@@ -64,19 +69,33 @@ def parse_source(text: str) -> TaskSource:
     return _OF_A_PATH[_kind(path)](path=text)
 
 
-def _size(text: str) -> int:
-    if not text.isdecimal():
-        raise ConfigError(f"glyphs:{text}: {text!r} is no size; allowed is a number, as glyphs:28.")
-    return int(text)
+def _size(text: str, size: str) -> int:
+    if not size.isdecimal():
+        example = f"{text.partition(':')[0]}:28"
+        raise ConfigError(f"{text}: {size!r} is no size; allowed is a number, as {example}.")
+    return int(size)
 
 
 def _kind(path: Path) -> str:
     """What lies at a path."""
     if path.suffix.lower() == ".npz":
         return "arrays"
+    if _is_of_pairs(path):
+        return "pair_folder"
     if _is_omniglot(path, "images", SUFFIXES):
         return "omniglot"
     return "strokes" if _is_omniglot(path, "strokes", frozenset({".txt"})) else "folder"
+
+
+def _is_of_pairs(path: Path) -> bool:
+    """Every image lies in a folder trainA or trainB, or in testA or testB beside them.
+
+    Folders that are called a and b may as well be classes.
+    """
+    with contextlib.suppress(DataError), listing(path) as found:
+        sides = {m.folders[-1].casefold() if m.folders else "" for m in found.members}
+        return {"traina", "trainb"} <= sides <= SIDES.keys() - {"a", "b"}
+    return False
 
 
 def _is_omniglot(path: Path, kind: str, suffixes: Suffixes) -> bool:

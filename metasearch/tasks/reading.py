@@ -50,6 +50,9 @@ class Reading:
     notes: Mapping[str, Any] = field(default_factory=dict)  # JSON-like, for `summary`
     fields: np.ndarray | None = None  # uint8 [n, FIELD, FIELD], where pictures are drawn from them
     strokes: np.ndarray | None = None  # float32 [n, length, 3], where images are drawings
+    files: np.ndarray | None = (
+        None  # which of the files each image is, int [n], where there are any
+    )
 
     def only(self, classes: Sequence[int]) -> Reading:
         """These classes, numbered anew in this order."""
@@ -62,9 +65,13 @@ class Reading:
 
     def rows(self, keep: np.ndarray) -> Reading:
         """These images: a mask, or indices in a new order."""
-        fields, strokes = (None if a is None else a[keep] for a in (self.fields, self.strokes))
+        fields, strokes, files = (
+            None if a is None else a[keep] for a in (self.fields, self.strokes, self.files)
+        )
         images, owner = self.images[keep], self.owner[keep]
-        return replace(self, images=images, owner=owner, fields=fields, strokes=strokes)
+        return replace(
+            self, images=images, owner=owner, fields=fields, strokes=strokes, files=files
+        )
 
     def noting(self, **notes: Any) -> Reading:
         """The same, with remarks."""
@@ -119,7 +126,7 @@ def finish(reading: Reading, wanted: Wanted, jitter: Jitter | None = None) -> Im
         DataError: too little is left for five splits.
     """
     reading = reading.only(np.unique(reading.owner).tolist())  # names without images count not
-    reading = _without_doubles(_ink_light(reading, wanted.invert))
+    reading = without_doubles(ink_light(reading, wanted.invert))
     # Before any class is dropped: a split must not depend on how many images an episode takes.
     split_of = dict(zip(reading.classes, _split(reading, wanted), strict=True))
     reading = _without_small_classes(reading, wanted.need)
@@ -154,7 +161,7 @@ def _augmented(reading: Reading, jitter: Jitter) -> Augmented:
     return DrawnFields(jitter, reading.fields)
 
 
-def _ink_light(reading: Reading, invert: Invert) -> Reading:
+def ink_light(reading: Reading, invert: Invert) -> Reading:
     """Ink and light +1. Where it is to be found out: paper is what the borders show, mostly.
 
     Colour pictures are never inverted by themselves: their background is part of what they show.
@@ -168,7 +175,7 @@ def _ink_light(reading: Reading, invert: Invert) -> Reading:
     return replace(reading, images=images).noting(inverted=flip)
 
 
-def _without_doubles(reading: Reading) -> Reading:
+def without_doubles(reading: Reading) -> Reading:
     """Each picture of a class once: support and query must share none."""
     seen: set[tuple[int, bytes]] = set()
     keep = np.zeros(len(reading.images), bool)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from metasearch.errors import DataError
 from metasearch.rng import Stream
-from metasearch.tasks.base import SPLITS, Split, TaskDistribution, TaskId
+from metasearch.tasks.base import SPLITS, Split, TaskDistribution, TaskId, image_domains
 from metasearch.tasks.wrapping import Described
 
 _SEED = 0  # of what a sheet shows: equal sources, equal sheets
@@ -70,10 +70,11 @@ def contact_sheet(
 ) -> None:
     """Write a PNG with a few tasks of each split: images as stored, and as episodes bring them.
 
-    The second row of a task is left out where episodes bring stored images as they are.
+    The second row of a task is left out where episodes bring stored images as they are. Of pairs,
+    a row shows each domain, in a paired source the same thing above each other.
 
     Args:
-        source: opened tasks, of the domain ``x`` or of several (the first is shown).
+        source: opened tasks, of one domain of images or of several.
         path: of the PNG; its folder must exist.
         tasks: how many of each split.
         pictures: how many of each task.
@@ -101,7 +102,11 @@ def _some(tasks: Sequence[TaskId], n: int, split: Split) -> list[TaskId]:
 
 def _rows(source: TaskDistribution, task: TaskId, n: int) -> list[tuple[str, np.ndarray]]:
     """Labelled rows of pictures, uint8 [n, h, w, 3]."""
-    domain = source.domains[0]
+    domains = image_domains(source.domains)
+    if len(domains) > 1:
+        sides = source.images(task)
+        return [(f"{d}: {len(sides[d])}", _ink_dark(sides[d][:n])) for d in domains]
+    (domain,) = domains
     stored = source.images(task)[domain]
     negative = stored.shape[1] == 1 and float(stored.mean()) < 0  # mostly dark: ink, not a photo
     rows = [(f"stored: {len(stored)}", _to_rgb(stored[:n], negative=negative))]
@@ -114,6 +119,10 @@ def _rows(source: TaskDistribution, task: TaskId, n: int) -> list[tuple[str, np.
     if any(picture.numpy().tobytes() not in known for picture in drawn):
         rows.append(("as drawn", _to_rgb(drawn, negative=negative)))
     return rows
+
+
+def _ink_dark(images: Tensor) -> np.ndarray:
+    return _to_rgb(images, negative=images.shape[1] == 1 and float(images.mean()) < 0)
 
 
 def _to_rgb(images: Tensor, *, negative: bool) -> np.ndarray:

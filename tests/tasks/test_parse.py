@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 
 from metasearch.errors import ConfigError, DataError
-from metasearch.tasks import Arrays, Folder, Glyphs, Omniglot, parse_source
+from metasearch.tasks import (
+    Arrays,
+    Folder,
+    Glyphs,
+    Omniglot,
+    PairFolder,
+    Pairs,
+    parse_source,
+)
 from tests.tasks.drawings import write_tree, zip_tree
 
 
@@ -13,7 +21,10 @@ from tests.tasks.drawings import write_tree, zip_tree
         ("glyphs", Glyphs()),
         ("glyphs:16", Glyphs(size=16)),
         ("omniglot:a.zip,b.zip", Omniglot(path="a.zip,b.zip")),
+        ("pairs", Pairs()),
+        ("pairs:20", Pairs(size=20)),
         ("folder:some/where", Folder(path="some/where")),
+        ("pair_folder:some/where", PairFolder(path="some/where")),
         ("arrays:x.npz", Arrays(path="x.npz")),
     ],
 )
