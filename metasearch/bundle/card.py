@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from metasearch.bundle.remarks import remarks
 from metasearch.trial.config import TrialConfig
 
 
@@ -72,7 +73,7 @@ images = model.adapt("folder/with/a/few/images").sample(64, seed=0)  # [64, c, h
 
 Trials were ranked on `search` tasks, the best few again on `confirm` tasks, and `test` tasks were
 {_openings(report["test_openings"])}. The winner of a search looks better on `search` than it is.
-
+{_remarks(report)}{_watched(report)}
 ## Where it comes from
 
 | | |
@@ -82,6 +83,29 @@ Trials were ranked on `search` tasks, the best few again on `confirm` tasks, and
 `config.yaml` is the whole recipe, `report.json` the scores task by task, `constraints.txt` the
 versions it was made with.
 """
+
+
+def _remarks(report: Mapping[str, Any]) -> str:
+    told = "\n".join(f"- {remark[0].upper()}{remark[1:]}." for remark in remarks(report))
+    return f"\n{told}\n" if told else ""
+
+
+def _watched(report: Mapping[str, Any]) -> str:
+    """What else was measured on test tasks, and what adapting takes."""
+    rows = [
+        f"| {name} | {_cell(told.get('test'))} | {told['unit']} |"
+        for name, told in report.get("watched", {}).items()
+    ]
+    if not rows:
+        return ""
+    cost = report["adaptation"]
+    return (
+        "\n| watched on test | | |\n|---|---|---|\n" + "\n".join(rows) + "\n\n"
+        "`copying` below -3 means copies of the support; `diversity` is 1 for real images, `c2st` "
+        f"1/2.\nAdapting to a class takes {cost['gradients']:,} gradient evaluations, "
+        f"{cost['seconds']:.2g} s on one CPU thread where this was exported;\nthe model has "
+        f"{cost['parameters']:,} parameters.\n"
+    )
 
 
 def _openings(count: int) -> str:

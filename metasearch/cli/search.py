@@ -177,7 +177,7 @@ def _export_once(file: SearchFile, run: Run, bundle: Path) -> dict[str, Any]:
     return export(
         run,
         bundle,
-        top=file.search.confirm.top,
+        confirm=file.search.confirm,
         baselines=file.search.baselines,
         tell=note,
     )
@@ -185,7 +185,7 @@ def _export_once(file: SearchFile, run: Run, bundle: Path) -> dict[str, Any]:
 
 def _present(run: Run, bundle: Path, report: dict[str, Any], *, as_json: bool) -> None:
     from metasearch.cli import facts
-    from metasearch.cli.use import report_text
+    from metasearch.cli.exported import report_text
     from metasearch.observe.text import flat
 
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,12 @@ def export(
     trial: Annotated[
         int | None, typer.Option(help="Export this trial, instead of ranking the best again.")
     ] = None,
+    one_se: Annotated[
+        bool, typer.Option("--one-se", help="Take the cheapest within one standard error.")
+    ] = False,
+    repeats: Annotated[
+        int | None, typer.Option(min=0, help="Train the winner again with so many other seeds.")
+    ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Open the test tasks for another trial; recorded.")
     ] = False,
@@ -30,6 +37,7 @@ def export(
 
     Example: metasearch export quickstart -o quickstart-best
     """
+    from metasearch.cli.exported import report_text
     from metasearch.search.config import SearchFile
     from metasearch.search.export import export as pack
     from metasearch.search.ledger import open_run
@@ -39,11 +47,16 @@ def export(
     bundle = out or folder.with_name(f"{folder.name}-best")
     search = SearchFile.load(folder / "search.yaml").search
     limit_threads(search.cpus_per_trial)
+    confirm = search.confirm
+    if one_se:
+        confirm = replace(confirm, rule="one_se")
+    if repeats is not None:
+        confirm = replace(confirm, repeats=repeats)
     report = pack(
         open_run(folder),
         bundle,
         trial=trial,
-        top=search.confirm.top,
+        confirm=confirm,
         baselines=search.baselines,
         again=again,
         tell=note,
@@ -55,38 +68,6 @@ def export(
     result(f"written to {short(bundle)}")
     picture = ("--support", "FOLDER-OF-IMAGES", "-n", 16, "-o", "samples.png")
     note(f"use it: {command('generate', short(bundle), *picture)}")
-
-
-def report_text(report: dict[str, Any]) -> str:
-    """The winner's scores beside those it is compared with."""
-    from metasearch.observe.text import interval
-
-    score = report["score"]
-    better = "lower" if score["direction"] == "minimize" else "higher"
-    splits = [s for s in ("search", "confirm", "test") if s in report["splits"]]
-    rows = [["the recipe", *(_cell(report["splits"].get(s)) for s in splits)]]
-    rows.append(["without adapting", *(_cell(report["splits"][s].get("before")) for s in splits)])
-    for name, entry in report["baselines"].items():
-        rows.append([name, *(_cell(entry.get(s)) for s in splits)])
-    lines = [
-        f"{score['name']} in {score['unit']}, {better} is better; 95 % intervals over tasks",
-        table(["", *(f"{s} tasks" for s in splits)], rows),
-    ]
-    for name, entry in report["against"].items():
-        if "test" in entry:
-            found = entry["test"]
-            difference = interval(found["difference"], found["low"], found["high"])
-            settled = "settled" if found["settled"] else "not settled"
-            lines.append(f"minus {name}, task by task: {difference}, {settled}")
-    if (algorithm := report["recipe"]["algorithm"]) in {"joint", "scratch"}:
-        lines.append(f"the recipe is {algorithm!r}, itself a baseline: no meta-algorithm beat it")
-    return "\n".join(lines)
-
-
-def _cell(entry: dict[str, Any] | None) -> str:
-    from metasearch.observe.text import interval
-
-    return interval(entry["mean"], entry.get("low"), entry.get("high")) if entry else "-"
 
 
 def generate(

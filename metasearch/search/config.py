@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -27,11 +28,22 @@ _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[dhms])+")
 class Confirm:
     """How `export` picks the winner: the best of the search meet tasks that it never saw."""
 
-    top: int = 5  # so many trials are scored anew on the `confirm` tasks
+    top: int = 5  # at least so many trials are scored anew on the `confirm` tasks
+    share: float = 0.1  # and at least this share of those that finished
+    rule: Literal["best", "one_se"] = "best"  # or the cheapest within one standard error of it
+    repeats: int = 0  # other seeds that the winner's recipe is trained with, to tell their luck
 
     def __post_init__(self) -> None:
         if self.top < 1:
             raise ValueError("top must be at least 1")
+        if not 0 <= self.share <= 1:
+            raise ValueError("share must be between 0 and 1")
+        if self.repeats < 0:
+            raise ValueError("repeats must not be negative")
+
+    def count(self, finished: int) -> int:
+        """How many of the finished trials are scored anew."""
+        return max(self.top, math.ceil(self.share * finished))
 
 
 @component

@@ -123,11 +123,11 @@ class Leaders:
         The variance between trials over that of noise, times the trials but one, is chi-squared if
         all are equal. Its quantile is by Wilson & Hilferty, 1931.
         """
-        if not self.noise:
+        if self.noise is None:
             return False
         free = len(self.records) - 1
         bound = (1 - 2 / (9 * free) + NormalDist().inv_cdf(LEVEL) * math.sqrt(2 / (9 * free))) ** 3
-        return bool(self.scores.var(ddof=1) / self.noise**2 <= bound)
+        return bool(self.scores.var(ddof=1) <= bound * self.noise**2)
 
     def tracks(self) -> list[Watched]:
         """The likelihoods that some finished trials tell and others cannot."""
@@ -154,10 +154,7 @@ class Leaders:
         behind = error = settled = None
         if self.per_task is not None and i > 0:
             gap = self.sign * (self.per_task[i] - self.per_task[0])
-            behind, error = float(gap.mean()), float(gap.std(ddof=1) / math.sqrt(len(gap)))
-            # One error in twenty for all comparisons with the leader together (Bonferroni).
-            level = 1 - (1 - LEVEL) / (len(self.records) - 1)
-            settled = behind > student(level, len(gap) - 1) * error
+            behind, error, settled = apart(gap, len(self.records) - 1)
         return Place(
             self.records[i], self._shrunk(i), behind, error, settled, standard_of(self.records[i])
         )
@@ -169,6 +166,20 @@ class Leaders:
         trust = self.spread**2 / whole if whole else 1.0
         middle = float(np.median(self.scores))
         return middle + trust * (float(self.scores[i]) - middle)
+
+
+def apart(gap: np.ndarray, comparisons: int) -> tuple[float, float, bool]:
+    """How much worse than the leader over tasks [tasks], its standard error, and is it settled.
+
+    One error in twenty is allowed for all comparisons with the leader together (Bonferroni).
+    """
+    n = len(gap)
+    behind = float(gap.mean())
+    if n < 2:
+        return behind, math.nan, False
+    error = float(gap.std(ddof=1) / math.sqrt(n))
+    level = 1 - (1 - LEVEL) / max(comparisons, 1)
+    return behind, error, behind > student(level, n - 1) * error
 
 
 def standard_of(record: Record) -> float | None:

@@ -43,7 +43,7 @@ def anchors_of(
     }
     rows: dict[str, dict[str, Any]] = {}
     for split, panel in panels.items():
-        subject = _subject(config, panel, learner)
+        subject = bare_subject(config, panel, learner)
         values = {
             name: _of_floor(config, subject, floor, split, domain) for name, floor in floors.items()
         }
@@ -91,7 +91,8 @@ def _of_real(config: TrialConfig, subject: Subject, domain: str) -> Tensor | Non
     return score(subject.posing({domain: subject.episodes.anchor[domain]}))
 
 
-def _subject(config: TrialConfig, panel: Panel, learner: Learner) -> Subject:
+def bare_subject(config: TrialConfig, panel: Panel, learner: Learner) -> Subject:
+    """A subject for images that are posed: nothing was adapted to its tasks."""
     tasks = panel.tasks
     adapted = config.engine.open(learner, len(tasks), InnerLoop(steps=0))
     noise = noise_per_task(learner.family, Stream(0).at("anchors"), tasks)

@@ -1,0 +1,70 @@
+"""What luck, copies and other features do to a result, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+COPIES = -3.0  # the z of the data-copying test below which samples are copies
+NARROW = 0.5  # the share of real spread below which classes have lost their variety
+_FEATURES = {"random": "an untrained net", "pixels": "raw pixels"}
+
+
+def remarks(report: Mapping[str, Any]) -> list[str]:
+    """What a reader of the scores should know beside them; warnings begin with that word."""
+    return [*_selection(report), *_repeats(report), *_guards(report), *_features(report)]
+
+
+def _selection(report: Mapping[str, Any]) -> list[str]:
+    found, selection = [], report.get("selection", {})
+    if selection.get("all_alike"):
+        found.append(
+            f"warning: the {selection['finished']} finished trials differ by no more than chance "
+            "makes equal ones differ: this search has not found one recipe better than another"
+        )
+    if selection.get("optimism") and not selection["by_hand"]:
+        found.append(
+            f"the first of {selection['finished']} trials looks about {selection['optimism']:.3g} "
+            f"{report['score']['unit']} better on search tasks than it is (winner's curse); "
+            "confirm and test tasks had no part in that choice"
+        )
+    return found
+
+
+def _repeats(report: Mapping[str, Any]) -> list[str]:
+    told = report.get("repeats", {})
+    if not told.get("seeds"):
+        return []
+    means = ", ".join("diverged" if m is None else f"{m:.4g}" for m in told["means"]["test"])
+    deviation = told["deviation"]["test"]
+    spread = "" if deviation is None else f"; standard deviation over seeds {deviation:.3g}"
+    return [
+        f"trained again with {len(told['seeds'])} other seeds it scores {means} on test{spread}"
+    ]
+
+
+def _guards(report: Mapping[str, Any]) -> list[str]:
+    found, watched = [], report.get("watched", {})
+    copying = watched.get("copying", {}).get("test", {}).get("mean")
+    if copying is not None and copying < COPIES:
+        found.append(
+            f"warning: samples lie nearer to the support than real images do (C_T = {copying:.1f}, "
+            f"below {COPIES:.0f}): they copy it, or crowd in the middle of the class"
+        )
+    diversity = watched.get("diversity", {}).get("test", {}).get("mean")
+    if diversity is not None and diversity < NARROW:
+        found.append(
+            f"warning: samples of a class differ only {diversity:.2f} times as much as real images"
+        )
+    return found
+
+
+def _features(report: Mapping[str, Any]) -> list[str]:
+    known = report.get("ranking", {}).get("features", {})
+    told = [f"{v:.2f} in {_FEATURES[k]}" for k, v in known.items() if v is not None]
+    if not told:
+        return []
+    return [
+        "rank correlation of the candidates' order with that in other features: "
+        f"{' and '.join(told)}"
+    ]
