@@ -46,7 +46,7 @@ class Diverse:
     name: Literal["diverse"] = "diverse"
     tau: float = 0.5  # temperature of agreement
     lam: float = 0.9  # weight of looks; 0: tasks repel each other not at all
-    pool: int = 64  # tasks that a batch is chosen from
+    pool: int = 40  # tasks that a batch is chosen from
     surgery: bool = False  # project conflicts out of the gradients of a batch (PCGrad)
     eps: float = 0.1  # share of uniform draws
 

@@ -28,14 +28,17 @@ def draw(kernel: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
     """
     values, vectors = np.linalg.eigh(kernel)
     basis = vectors[:, _eigenvectors(values, k, rng)]
+    # What is left of each row's squared length once those drawn are projected out: the columns of
+    # a Cholesky factor, one for each item.
+    left, columns = np.square(basis).sum(1), np.empty((k, len(kernel)))
     found: list[int] = []
-    for left in range(k, 0, -1):
-        p = np.square(basis).sum(1)
-        p[found] = 0.0
-        item = int(rng.choice(len(p), p=p / p.sum()))
+    for i in range(k):
+        item = int(np.searchsorted(np.cumsum(left), rng.random() * left.sum(), side="right"))
+        column = basis @ basis[item] - columns[:i, item] @ columns[:i]
+        columns[i] = column / np.sqrt(left[item])
         found.append(item)
-        if left > 1:
-            basis = _without(basis, item)
+        left = np.maximum(left - columns[i] ** 2, 0)
+        left[found] = 0.0
     return np.array(found)
 
 
@@ -65,18 +68,4 @@ def _eigenvectors(values: np.ndarray, k: int, rng: np.random.Generator) -> list[
         log_p = np.log(max(values[i - 1], 1e-300)) + table[need - 1, i - 1] - table[need, i]
         if np.log(rng.random()) < log_p:
             found.append(i - 1)
-    return found
-
-
-def _without(basis: np.ndarray, item: int) -> np.ndarray:
-    """An orthonormal basis of the part of the space in which row `item` is zero."""
-    pivot = int(np.abs(basis[item]).argmax())
-    rest = np.delete(basis, pivot, axis=1)
-    rest = (
-        rest
-        - np.outer(basis[:, pivot], rest_row := np.delete(basis[item], pivot))
-        / (basis[item, pivot])
-    )
-    del rest_row
-    found, _ = np.linalg.qr(rest)
     return found
