@@ -3,6 +3,7 @@
 from metasearch.models.aae import AAE
 from metasearch.models.cgan import CGAN
 from metasearch.models.gan import GAN
+from metasearch.models.rgan import RGAN
 from metasearch.models.setvae import SetVAE
 from metasearch.models.vae import VAE
 from metasearch.models.vaegan import VAEGAN
@@ -16,6 +17,9 @@ MODELS = Table(
         "cgan": CGAN,
         "vaegan": VAEGAN,
         "aae": AAE,
+        "vaegan": VAEGAN,
+        "aae": AAE,
+        "rgan": RGAN,
         "setvae": SetVAE,
     },
     room="models",
