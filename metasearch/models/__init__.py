@@ -1,7 +1,10 @@
 """What is learned: generative families, one file each."""
 
 from metasearch.models.aae import AAE
+from metasearch.models.autoregressive import Autoregressive
 from metasearch.models.cgan import CGAN
+from metasearch.models.classical import Classical
+from metasearch.models.flow import FlowMatching
 from metasearch.models.gan import GAN
 from metasearch.models.rgan import RGAN
 from metasearch.models.setvae import SetVAE
@@ -17,10 +20,11 @@ MODELS = Table(
         "cgan": CGAN,
         "vaegan": VAEGAN,
         "aae": AAE,
-        "vaegan": VAEGAN,
-        "aae": AAE,
         "rgan": RGAN,
         "setvae": SetVAE,
+        "autoregressive": Autoregressive,
+        "flow_matching": FlowMatching,
+        "classical": Classical,
     },
     room="models",
 )

@@ -1,4 +1,4 @@
-"""Closed-form models of pixels: the floors that whatever is learned must beat."""
+"""What takes no learning: pixels by themselves, and copies. Whatever is learned must beat it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
-from metasearch.models.base import rows
+from metasearch.models.base import cycled, rows
 from metasearch.rng import Stream
 from metasearch.scores.base import by_task
 from metasearch.tasks.base import Batch, Episodes, TaskDistribution, TaskId, image_domains
 
 STRENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 TASKS, TASKS_AT_ONCE = 512, 32  # train tasks that are looked at, and how many at a time
+
+
+TURN, SLANT, GROWTH, SHIFT = 10.0, 0.15, 0.1, 0.05  # degrees, per height, share, share of the side
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +72,46 @@ class PixelFloor:
             lit = torch.stack(drawn) < p.unsqueeze(1)
             found[domain] = (2 * lit.flatten(0, 1) - 1).to(episodes.support[domain].dtype)
         return found
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Each task's support over and over, as it is or a little turned, slanted, scaled and shifted.
+
+    They look better than they are: an exact copy is no new image, which the score `copying` tells.
+    """
+
+    jitter: bool
+
+    def sample(self, episodes: Episodes, n: int, rng: Stream) -> Batch:
+        """Return `n` images per task, [tasks * n, c, h, w] in [-1, 1], and what else rows carry.
+
+        What a task gets depends on `rng`, its name and its support only.
+        """
+        copies = cycled(episodes.support, len(episodes.tasks), n)
+        if not self.jitter:
+            return copies
+        pose = torch.cat([_poses(n, rng.at(task)) for task in episodes.tasks])
+        moved = {d: _moved(copies[d], pose) for d in image_domains(copies)}
+        return {**copies, **moved}
+
+
+def _poses(n: int, rng: Stream) -> Tensor:
+    """`n` small affine maps [n, 2, 3] from the picture back to what is copied."""
+    u = 2 * torch.rand(n, 5, generator=rng.at("pose").torch()) - 1
+    angle, slant, size = math.radians(TURN) * u[:, 0], SLANT * u[:, 1], 1 + GROWTH * u[:, 2]
+    cos, sin = angle.cos() / size, angle.sin() / size
+    shift = 2 * SHIFT * u[:, 3:]  # a picture reaches from -1 to 1
+    linear = torch.stack([cos + slant * sin, sin - slant * cos, -sin, cos], 1).reshape(n, 2, 2)
+    return torch.cat([linear, shift.unsqueeze(2)], 2)
+
+
+def _moved(images: Tensor, pose: Tensor) -> Tensor:
+    """Images under their poses, bilinear; black and white remains so."""
+    grid = F.affine_grid(pose.to(images), list(images.shape), align_corners=False)
+    moved = F.grid_sample(images, grid, padding_mode="border", align_corners=False).clamp(-1, 1)
+    hard = (images.abs() == 1).flatten(1).all(1).reshape(-1, 1, 1, 1)
+    return torch.where(hard, torch.where(moved > 0, 1.0, -1.0).to(moved), moved)
 
 
 def pixel_marginal(source: TaskDistribution, *, shot: int, seed: int = 0) -> PixelFloor:

@@ -1,4 +1,4 @@
-"""The two ends of a scale: closed-form floors below, real images above."""
+"""The two ends of a scale: what takes no learning below, real images above."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metasearch.engine.base import InnerLoop
 from metasearch.models.base import Learner, noise_per_task
 from metasearch.rng import Stream
 from metasearch.scores.base import Subject
-from metasearch.scores.floors import PixelFloor, beta_bernoulli, pixel_marginal
+from metasearch.scores.floors import Copies, PixelFloor, beta_bernoulli, pixel_marginal
 from metasearch.tasks.base import Split
 from metasearch.trial.config import TrialConfig
 from metasearch.trial.judge import Panel, summarise
@@ -32,14 +32,16 @@ def anchors_of(
 ) -> dict[str, dict[str, Any]]:
     """Name -> split -> what a floor, or other real images of the same tasks, would score.
 
-    `domain` is what `learner` generates; none of its images is looked at. Real images have no
-    likelihood, so that row is left out where nats are counted, or too few are there to be compared.
-    What a model does beyond drawing has neither end.
+    `domain` is what `learner` generates; none of its images is looked at. Copies and real images
+    have no likelihood, so those rows are left out where nats are counted; so are real images where
+    too few are there to be compared. What a model does beyond drawing has neither end.
     """
     shot, query = config.tasks.shot, config.tasks.query
-    floors = {
+    floors: dict[str, PixelFloor | Copies] = {
         FLOOR: beta_bernoulli(bench.data, shot=shot, query=query),
         "pixel marginal": pixel_marginal(bench.data, shot=shot),
+        "copies of the support": Copies(jitter=False),
+        "jittered copies": Copies(jitter=True),
     }
     rows: dict[str, dict[str, Any]] = {}
     for split, panel in panels.items():
@@ -73,11 +75,11 @@ def ends_of_scale(
 
 
 def _of_floor(
-    config: TrialConfig, subject: Subject, floor: PixelFloor, split: Split, domain: str
+    config: TrialConfig, subject: Subject, floor: PixelFloor | Copies, split: Split, domain: str
 ) -> Tensor | None:
     score = config.score
     if score.needs_likelihood:
-        return floor.nll(subject.episodes)
+        return floor.nll(subject.episodes) if isinstance(floor, PixelFloor) else None
     if score.looks_at != "samples":
         return None
     drawn = floor.sample(subject.episodes, subject.n_samples, Stream(0).at("floor", split))

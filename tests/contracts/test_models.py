@@ -110,7 +110,7 @@ def test_adapting_long_enough_learns_one_task(family):
     }
     learner = Learner.create(family, data.shape, Stream(0))
     noise = noise_per_task(family, Stream(1), task)
-    inner = InnerLoop(steps=400, lr=2e-3, optimizer="adam", clip=0)
+    inner = InnerLoop(steps=400, lr=4e-3, optimizer="adam", clip=0)
     asked = cycled(support, 1, 16)
 
     def distance(loop):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from typing import Any
 
 import pytest
 import torch
@@ -27,6 +28,7 @@ from metasearch.engine.convlayers import (
 from metasearch.engine.layers import LowRankLinear, Rows, StackedLinear, TaskLayer
 from metasearch.engine.memory import tasks_at_once
 from metasearch.engine.twins import Maker
+from metasearch.errors import ConfigError
 from metasearch.models import GAN, MODELS, VAE
 from metasearch.models.adversarial import (
     Hinge,
@@ -37,7 +39,7 @@ from metasearch.models.adversarial import (
 )
 from metasearch.models.base import Learner, noise_per_task
 from metasearch.models.nets import Conv, Mlp
-from metasearch.registry import component
+from metasearch.registry import component, revive, to_data
 from metasearch.rng import Stream
 from metasearch.tasks.base import Episodes
 from metasearch.trial.compatibility import misfit
@@ -60,6 +62,34 @@ RULES = {
 # Adam divides by the root of a mean square: where a gradient is nearly zero, rounding is magnified,
 # in its derivative by up to the inverse of its epsilon of 1e-8.
 TOLERANCES = {"adam": 1e-7}
+
+
+def small(made: Any) -> Any:
+    """A component with little of everything that has a width."""
+    sizes = {"width": 8, "hidden": 24, "reach": 3}
+    changes = {}
+    for field in dataclasses.fields(made):
+        value = getattr(made, field.name)
+        nested = dataclasses.is_dataclass(value)
+        changes[field.name] = small(value) if nested else sizes.get(field.name, value)
+    return dataclasses.replace(made, **changes)
+
+
+def families() -> dict[str, Any]:
+    """Every family with each of `NETS` that it takes, or a small one of its own."""
+    found = {}
+    for model in MODELS:
+        for net, chosen in NETS.items():
+            try:
+                made = revive(MODELS, {"name": model, "net": to_data(chosen)}, model)
+            except ConfigError:
+                found.setdefault(f"{model}-own", small(MODELS[model]()))
+            else:
+                found[f"{model}-{net}"] = made
+    return found
+
+
+FAMILIES = families()
 
 
 def build(family, dtype=torch.float64, shape=(1, 16, 16)) -> Learner:
@@ -101,24 +131,20 @@ def assert_same(algorithm, learner, episodes, tolerance):
 
 
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("net", NETS)
-@pytest.mark.parametrize("model", list(MODELS))
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 @pytest.mark.parametrize("name", list(ALGORITHMS))
-def test_batched_equals_the_loop_in_double_precision(name, model, net, rule):
+def test_batched_equals_the_loop_in_double_precision(name, family, rule):
     inner = InnerLoop(steps=2, lr=0.01, **RULES[rule])
     algorithm = ALGORITHMS[name](inner=inner)
-    family = dataclasses.replace(MODELS[model](), net=NETS[net])
     if reason := misfit(algorithm, family):
         pytest.skip(reason)
     assert_same(algorithm, build(family), draw(2, 2, 3), TOLERANCES.get(rule, 1e-10))
 
 
 @pytest.mark.parametrize("order", [True, False], ids=["first", "second"])
-@pytest.mark.parametrize("net", NETS)
-@pytest.mark.parametrize("model", list(MODELS))
-def test_batched_equals_the_loop_in_single_precision(model, net, order):
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_batched_equals_the_loop_in_single_precision(family, order):
     algorithm = MAML(inner=InnerLoop(steps=3, lr=0.003), first_order=order)
-    family = dataclasses.replace(MODELS[model](), net=NETS[net])
     assert_same(algorithm, build(family, torch.float32), draw(3, 4, 5, torch.float32), 1e-5)
 
 

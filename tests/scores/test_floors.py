@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
 import torch
 
 from metasearch.rng import Stream
-from metasearch.scores.floors import STRENGTHS, PixelFloor, beta_bernoulli, pixel_marginal
+from metasearch.scores.floors import (
+    STRENGTHS,
+    Copies,
+    PixelFloor,
+    _moved,
+    beta_bernoulli,
+    pixel_marginal,
+)
 from metasearch.tasks.base import Episodes
 from tests.scores.fakes import Handwriting, Strokes
 
@@ -119,3 +127,45 @@ def test_real_handwriting_has_the_floors_it_is_known_for():
     assert max(marginal) - min(marginal) < 8
     assert shrunk == sorted(shrunk, reverse=True)
     assert all(a < b for a, b in zip(shrunk, marginal, strict=True))
+
+
+def test_copies_are_the_support_in_turn_and_jittered_ones_lie_near_it(source, episodes):
+    plain = Copies(jitter=False).sample(episodes, 12, Stream(24))["x"].unflatten(0, (24, 12))
+    support = episodes.support["x"].unflatten(0, (24, 5))
+    assert all(torch.equal(plain[:, i], support[:, i % 5]) for i in range(12))
+    moved = Copies(jitter=True).sample(episodes, 12, Stream(24))["x"].unflatten(0, (24, 12))
+    assert not torch.equal(moved[:, 0], moved[:, 5])  # two of one image differ
+    ink = [(x + 1).mean() for x in (moved, plain)]
+    assert float(ink[0] / ink[1]) == pytest.approx(1, abs=0.1)
+
+    def gap(a, b):
+        return float((a - b).square().mean())
+
+    assert 0 < gap(moved, plain) < 0.7 * gap(moved, plain.roll(1, 0))
+
+
+def test_a_jittered_copy_is_moved_by_its_pose():
+    """A quarter turn and a shift by one of eight pixels, pixel by pixel."""
+    x = torch.rand(1, 1, 8, 8, generator=Stream(25).torch()) * 2 - 1
+    turn = torch.tensor([[[0.0, -1.0, 0.0], [1.0, 0.0, 0.0]]])
+    torch.testing.assert_close(_moved(x, turn), x.rot90(1, (2, 3)))
+    shift = torch.tensor([[[1.0, 0.0, 2 / 8], [0.0, 1.0, 0.0]]])
+    torch.testing.assert_close(_moved(x, shift)[..., :-1], x[..., 1:])
+
+
+def test_what_is_black_and_white_remains_so_and_what_is_grey_too(source, episodes):
+    hard = dataclasses.replace(episodes, support={"x": episodes.support["x"].sign() + 0.0})
+    hard.support["x"][hard.support["x"] == 0] = 1.0
+    drawn = Copies(jitter=True).sample(hard, 7, Stream(24))["x"]
+    assert set(drawn.unique().tolist()) == {-1.0, 1.0}
+    soft = dataclasses.replace(episodes, support={"x": 0.5 * hard.support["x"]})
+    assert len(Copies(jitter=True).sample(soft, 7, Stream(24))["x"].unique()) > 10
+
+
+def test_a_jittered_copy_depends_on_no_other_task_and_keeps_what_rows_carry(episodes):
+    labels = torch.arange(5).repeat(24)
+    told = dataclasses.replace(episodes, support={**episodes.support, "y": labels})
+    whole = Copies(jitter=True).sample(told, 6, Stream(24))
+    part = Copies(jitter=True).sample(told.select([7, 2]), 6, Stream(24))
+    assert torch.equal(part["x"].unflatten(0, (2, 6)), whole["x"].unflatten(0, (24, 6))[[7, 2]])
+    assert whole["y"].tolist() == [0, 1, 2, 3, 4, 0] * 24
