@@ -12,7 +12,18 @@ _FEATURES = {"random": "an untrained net", "pixels": "raw pixels"}
 
 def remarks(report: Mapping[str, Any]) -> list[str]:
     """What a reader of the scores should know beside them; warnings begin with that word."""
-    return [*_selection(report), *_repeats(report), *_guards(report), *_features(report)]
+    parts = (_lost, _selection, _repeats, _guards, _features)
+    return [remark for part in parts for remark in part(report)]
+
+
+def _lost(report: Mapping[str, Any]) -> list[str]:
+    """Baselines that beat the recipe on test tasks, as far as that is settled."""
+    sign = 1 if report["score"]["direction"] == "minimize" else -1
+    return [
+        f"warning: {name!r} of the same network and budget is better than this recipe on test tasks"
+        for name, entry in report.get("against", {}).items()
+        if (told := entry.get("test")) and told["settled"] and sign * told["difference"] > 0
+    ]
 
 
 def _selection(report: Mapping[str, Any]) -> list[str]:
@@ -38,9 +49,11 @@ def _repeats(report: Mapping[str, Any]) -> list[str]:
     means = ", ".join("diverged" if m is None else f"{m:.4g}" for m in told["means"]["test"])
     deviation = told["deviation"]["test"]
     spread = "" if deviation is None else f"; standard deviation over seeds {deviation:.3g}"
-    return [
-        f"trained again with {len(told['seeds'])} other seeds it scores {means} on test{spread}"
-    ]
+    return [f"trained again with {_seeds(len(told['seeds']))} it scores {means} on test{spread}"]
+
+
+def _seeds(count: int) -> str:
+    return "another seed" if count == 1 else f"{count} other seeds"
 
 
 def _guards(report: Mapping[str, Any]) -> list[str]:

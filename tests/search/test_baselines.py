@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from metasearch.errors import RunError
+from metasearch.models import MODELS
 from metasearch.scores.features import random_features
 from metasearch.search import baselines
 from metasearch.search.baselines import against, baseline, train
-from metasearch.trial.anchors import anchors_of
+from metasearch.trial.anchors import FLOOR, REAL, anchors_of
 from metasearch.trial.config import Strategy, TrialConfig
-from metasearch.trial.judge import Panel
+from metasearch.trial.judge import Panel, judge, measure
 from metasearch.trial.loop import Bench, Trial, bench_for, run_trial
 from metasearch.trial.population import Champion
 from tests.small import REPTILE, blobs_file, config, trial
@@ -180,3 +181,27 @@ def test_too_few_anchor_images_leave_out_the_row_and_not_the_export(file, monkey
     found = anchors_of(recipe, bench, champion_of(recipe, bench).adapter.learner, panels)
     assert "real images" not in found
     assert set(found) > {"Beta-Bernoulli pixels", "pixel marginal"}
+
+
+@pytest.mark.parametrize("family", list(MODELS))
+def test_every_family_has_its_baselines_floors_and_real_images(file, family, tmp_path, monkeypatch):
+    monkeypatch.setattr("metasearch.trial.loop.cached_features", random_features)
+    plain = {**trial(file)["tasks"], "size": 16}
+    labelled = {"name": "conditional", "source": plain, "classes": 2}
+    recipe = config(
+        file,
+        tasks=labelled if "y" in MODELS[family]().domains else plain,
+        models=[{"name": family}],
+        score={"name": "mmd"},
+        budget={"gradients": 24, "reports": 1, "tasks_per_step": 2},
+    )
+    bench = bench_for(recipe)
+    panel = Panel.gather(recipe, bench.data, bench.features, "search", "cpu")
+    champion = champion_of(recipe, bench)
+    for name in ("joint", "scratch"):
+        rival = train(tmp_path, baseline(recipe, champion, name), bench)
+        told = measure(rival, recipe.engine, panel)
+        assert math.isfinite(told["mean"]) and math.isfinite(told["before"]["mean"])
+    domain = judge(rival, recipe.engine, panel).domain
+    found = anchors_of(recipe, bench, champion.adapter.learner, {"search": panel}, domain)
+    assert set(found) >= {FLOOR, REAL}
