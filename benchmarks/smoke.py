@@ -60,7 +60,7 @@ def smoke(file: Path, omniglot: str | None, place: Path) -> None:
     command("search", file, "--trials", 4, *words, cwd=place)
     command("export", file.stem, "-o", "best", cwd=place)
     picture = place / "drawn.png"
-    examples = place / "runs" / file.stem / "examples"
+    examples = place / "runs" / file.stem / "examples"  # which exporting leaves
     command("generate", "best", "--support", examples, "-n", 4, "-o", picture, cwd=place)
     if not picture.exists():
         raise RuntimeError("generate left no picture")

@@ -187,13 +187,17 @@ def _present(run: Run, bundle: Path, report: dict[str, Any], *, as_json: bool) -
     from metasearch.cli import facts
     from metasearch.cli.exported import report_text
     from metasearch.observe.text import flat
+    from metasearch.search.examples import write_examples
+    from metasearch.trial.config import from_data
+    from metasearch.trial.loop import bench_for
 
     if as_json:
         told = facts.of_run(run)
         result_json({**told, "bundle": str(bundle), "report": report})
         return
     winner = next(t for t in run.trials if t.number == report["trial"])
-    examples = _examples(run, winner.info.config)
+    recipe = from_data(winner.info.config)
+    examples = write_examples(bench_for(recipe).data, recipe, run.folder / "examples")
     name = called(run.folder)
     result(f"the best recipe is {winner.info.name}")
     result(pairs(flat(dict(winner.info.params))))
@@ -209,17 +213,3 @@ def _present(run: Run, bundle: Path, report: dict[str, Any], *, as_json: bool) -
         ("search", short(spaces() / "glyphs-vae.yaml"), "--trials", 50),
     ):
         result(f"  {command(*words)}")
-
-
-def _examples(run: Run, config: Any) -> Path:
-    """A few images of a class that nothing was trained or chosen on, to try the bundle with."""
-    from metasearch.bundle.adapted import save_images
-    from metasearch.trial.config import from_data
-    from metasearch.trial.loop import bench_for
-
-    folder = run.folder / "examples"
-    if not folder.is_dir():
-        data = bench_for(from_data(config)).data
-        images = data.images(data.tasks("test")[0])[data.domains[0]]
-        save_images((1 - images[:5]) / 2, folder)  # ink is light in a task, and dark on paper
-    return folder

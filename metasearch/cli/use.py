@@ -39,9 +39,12 @@ def export(
     """
     from metasearch.cli.exported import report_text
     from metasearch.search.config import SearchFile
+    from metasearch.search.examples import write_examples
     from metasearch.search.export import export as pack
     from metasearch.search.ledger import open_run
     from metasearch.search.process import limit_threads
+    from metasearch.trial.config import from_data
+    from metasearch.trial.loop import bench_for
 
     folder = find_run(run)
     bundle = out or folder.with_name(f"{folder.name}-best")
@@ -66,7 +69,11 @@ def export(
         return
     result(report_text(report))
     result(f"written to {short(bundle)}")
-    picture = ("--support", "FOLDER-OF-IMAGES", "-n", 16, "-o", "samples.png")
+    run_opened = open_run(folder)
+    winner = next(t for t in run_opened.trials if t.number == report["trial"])
+    recipe = from_data(winner.info.config)
+    examples = write_examples(bench_for(recipe).data, recipe, folder / "examples")
+    picture = ("--support", short(examples), "-n", 16, "-o", "samples.png")
     note(f"use it: {command('generate', short(bundle), *picture)}")
 
 
@@ -92,7 +99,10 @@ def generate(
     from metasearch.bundle.adapted import picture, save_images
     from metasearch.bundle.load import load_bundle
 
-    adapted = load_bundle(bundle).adapt(support, steps=steps, seed=seed)
+    loaded = load_bundle(bundle)
+    by_class = any("y" in part.adapter.learner.family.domains for part in loaded.parts)
+    images, labels = labelled(support) if by_class else (support, None)
+    adapted = loaded.adapt(images, steps=steps, seed=seed, labels=labels)
     samples = adapted.sample(n, seed=seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     picture(adapted, samples).save(out, format="PNG")
@@ -172,3 +182,18 @@ def _print_few_shot(told: dict[str, Any]) -> None:
     )
     if not told["binary"]:
         note("pixels are not black or white: these are cross-entropies, not nats of a probability")
+
+
+def labelled(support: Path) -> tuple[Path | list[Path], list[int] | None]:
+    """Images with a label each, where a folder holds one of nothing but folders: its classes."""
+    inside = sorted(support.iterdir()) if support.is_dir() else []
+    inside = [path for path in inside if not path.name.startswith(".")]
+    if not inside or not all(path.is_dir() for path in inside):
+        return support, None
+    files, labels = [], []
+    names = [path.name for path in inside if path.name != "unlabelled"]
+    for path in inside:
+        own = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+        files += own
+        labels += [names.index(path.name) if path.name in names else -1] * len(own)
+    return files, labels

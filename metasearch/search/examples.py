@@ -1,0 +1,34 @@
+"""A few images of an unseen task, so that a bundle can be tried at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from metasearch.bundle.adapted import save_images
+from metasearch.rng import Stream
+from metasearch.tasks.base import TaskDistribution, image_domains
+from metasearch.trial.config import TrialConfig
+
+
+def write_examples(data: TaskDistribution, config: TrialConfig, folder: Path) -> Path:
+    """The support of one `test` task as PNG files, by class if there are several.
+
+    What is there already stays. Ink is light in a task, and dark on paper; colours are kept.
+    """
+    if folder.is_dir():
+        return folder
+    source = config.tasks
+    episode = data.episodes(
+        data.tasks("test")[:1], shot=source.shot, query=source.query, rng=Stream(0).at("examples")
+    )
+    images = (episode.support[image_domains(episode.support)[0]].clamp(-1, 1) + 1) / 2
+    if images.shape[1] == 1:
+        images = 1 - images
+    labels = episode.support.get("y")
+    if labels is None:
+        save_images(images, folder)
+        return folder
+    for label in sorted(set(labels.tolist())):
+        name = "unlabelled" if label < 0 else f"class-{label}"
+        save_images(images[labels == label], folder / name)
+    return folder
