@@ -187,17 +187,14 @@ def _present(run: Run, bundle: Path, report: dict[str, Any], *, as_json: bool) -
     from metasearch.cli import facts
     from metasearch.cli.exported import report_text
     from metasearch.observe.text import flat
-    from metasearch.search.examples import write_examples
-    from metasearch.trial.config import from_data
-    from metasearch.trial.loop import bench_for
+    from metasearch.search.examples import examples_of
 
     if as_json:
         told = facts.of_run(run)
         result_json({**told, "bundle": str(bundle), "report": report})
         return
     winner = next(t for t in run.trials if t.number == report["trial"])
-    recipe = from_data(winner.info.config)
-    examples = write_examples(bench_for(recipe).data, recipe, run.folder / "examples")
+    examples = examples_of(run, winner.number)
     name = called(run.folder)
     result(f"the best recipe is {winner.info.name}")
     result(pairs(flat(dict(winner.info.params))))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from metasearch.cli.output import Json, note, result, result_json, table
 from metasearch.cli.places import command, find_run, short
+
+if TYPE_CHECKING:
+    from metasearch.search.ledger import Run
 
 BundleArg = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder `export` wrote.")]
 
@@ -39,12 +42,9 @@ def export(
     """
     from metasearch.cli.exported import report_text
     from metasearch.search.config import SearchFile
-    from metasearch.search.examples import write_examples
     from metasearch.search.export import export as pack
     from metasearch.search.ledger import open_run
     from metasearch.search.process import limit_threads
-    from metasearch.trial.config import from_data
-    from metasearch.trial.loop import bench_for
 
     folder = find_run(run)
     bundle = out or folder.with_name(f"{folder.name}-best")
@@ -69,10 +69,13 @@ def export(
         return
     result(report_text(report))
     result(f"written to {short(bundle)}")
-    run_opened = open_run(folder)
-    winner = next(t for t in run_opened.trials if t.number == report["trial"])
-    recipe = from_data(winner.info.config)
-    examples = write_examples(bench_for(recipe).data, recipe, folder / "examples")
+    _tell_how_to_use(open_run(folder), report["trial"], bundle)
+
+
+def _tell_how_to_use(run: Run, trial: int, bundle: Path) -> None:
+    from metasearch.search.examples import examples_of
+
+    examples = examples_of(run, trial)
     picture = ("--support", short(examples), "-n", 16, "-o", "samples.png")
     note(f"use it: {command('generate', short(bundle), *picture)}")
 

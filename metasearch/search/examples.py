@@ -6,8 +6,17 @@ from pathlib import Path
 
 from metasearch.bundle.adapted import save_images
 from metasearch.rng import Stream
+from metasearch.search.ledger import Run
 from metasearch.tasks.base import TaskDistribution, image_domains
-from metasearch.trial.config import TrialConfig
+from metasearch.trial.config import TrialConfig, from_data
+from metasearch.trial.loop import bench_for
+
+
+def examples_of(run: Run, trial: int) -> Path:
+    """A folder with the examples of the data that a trial was searched on."""
+    (record,) = [record for record in run.trials if record.number == trial]
+    config = from_data(record.info.config)
+    return write_examples(bench_for(config).data, config, run.folder / "examples")
 
 
 def write_examples(data: TaskDistribution, config: TrialConfig, folder: Path) -> Path:
