@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
+import json
 import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
+from metasearch.drawing.raster import font as font_of
 from metasearch.errors import DataError
 from metasearch.trial.report import SampleGrid
 
@@ -24,6 +24,7 @@ ROW = 12  # between rows
 MARGIN = 14
 LEADING = 3  # between the lines of a label
 WRAP = 18  # characters of a label on one line
+LAYOUT = "metasearch"  # the text chunk of a PNG that says where its pictures are
 TITLES = ("support", "before adapting", "after adapting")
 
 
@@ -34,6 +35,7 @@ class _Block:
     title: str
     pictures: np.ndarray
     columns: int
+    scale: int  # squares of so many pixels are one of a picture
     width: int
     height: int  # of one row
 
@@ -51,7 +53,7 @@ def sample_grid(samples: SampleGrid, *, cell: int = 56, columns: int = 5) -> Ima
     Raises:
         DataError: a block is not uint8 [tasks, n, h, w, 1 or 3] with one row per task.
     """
-    font = _font(15)
+    font = font_of(15)
     blocks = _blocks(samples, font, cell, columns)
     labels = [_wrapped(name) for name in samples.tasks]
     line = _size("Ag", font)[1] + LEADING
@@ -68,23 +70,28 @@ def sample_grid(samples: SampleGrid, *, cell: int = 56, columns: int = 5) -> Ima
     for block in blocks:
         pen.text((lefts[-1], MARGIN), block.title, fill=INK, font=font)
         lefts.append(lefts[-1] + block.width + GUTTER)
-    y = top
+    y, tops = top, []
     for task, (label, row_height) in enumerate(zip(labels, heights, strict=True)):
         for i, text in enumerate(label):
             pen.text((MARGIN, y + i * line), text, fill=INK, font=font)
         for left, block in zip(lefts, blocks, strict=False):
             sheet.paste(_row(block, task), (left, y))
+        tops.append(y)
         y += row_height + ROW
+    sheet.info[LAYOUT] = json.dumps(_layout(samples, blocks, lefts, tops))
     return sheet
 
 
 def to_png(image: Image.Image) -> bytes:
     """The file a viewer opens; one channel suffices for what has no colour."""
-    colours = np.asarray(image)
+    sheet, colours = image, np.asarray(image)
     if colours.ndim == 3 and (colours == colours[..., :1]).all():
         image = image.convert("L")
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
+    note = PngImagePlugin.PngInfo()
+    if LAYOUT in sheet.info:
+        note.add_text(LAYOUT, sheet.info[LAYOUT])
+    image.save(buffer, format="PNG", pnginfo=note)
     return buffer.getvalue()
 
 
@@ -100,10 +107,11 @@ def _blocks(
             continue
         lines = math.ceil(n / columns)
         even = math.ceil(n / lines)  # 8 pictures: two lines of 4, not 5 and 3
-        shown = _enlarged(_dark_on_light(pictures), cell)
+        scale = max(1, math.ceil(cell / max(pictures.shape[2:4])))
+        shown = _dark_on_light(pictures).repeat(scale, axis=2).repeat(scale, axis=3)
         h, w = shown.shape[2:4]
         width = max(even * (w + GAP) - GAP, _size(title, font)[0])
-        blocks.append(_Block(title, shown, even, width, lines * (h + GAP) - GAP))
+        blocks.append(_Block(title, shown, even, scale, width, lines * (h + GAP) - GAP))
     return blocks
 
 
@@ -122,11 +130,6 @@ def _dark_on_light(pictures: np.ndarray) -> np.ndarray:
     return np.repeat(255 - pictures, 3, axis=-1)
 
 
-def _enlarged(pictures: np.ndarray, cell: int) -> np.ndarray:
-    scale = max(1, math.ceil(cell / max(pictures.shape[2:4])))
-    return pictures.repeat(scale, axis=2).repeat(scale, axis=3)
-
-
 def _row(block: _Block, task: int) -> Image.Image:
     """The pictures of one task in one block."""
     h, w = block.pictures.shape[2:4]
@@ -135,6 +138,27 @@ def _row(block: _Block, task: int) -> Image.Image:
         line, column = divmod(i, block.columns)
         row.paste(Image.fromarray(picture), (column * (w + GAP), line * (h + GAP)))
     return row
+
+
+def _layout(
+    samples: SampleGrid, blocks: Sequence[_Block], lefts: Sequence[int], tops: Sequence[int]
+) -> dict[str, object]:
+    """Where the pictures are, for `sheets.read_sheet`."""
+    return {
+        "tasks": list(samples.tasks),
+        "tops": list(tops),
+        "channels": samples.support.shape[-1],
+        "blocks": [
+            {
+                "title": block.title,
+                "left": left,
+                "shape": list(block.pictures.shape[1:4]),  # n, h, w, enlarged
+                "columns": block.columns,
+                "scale": block.scale,
+            }
+            for block, left in zip(blocks, lefts, strict=False)
+        ],
+    }
 
 
 def _wrapped(name: str) -> list[str]:
@@ -147,19 +171,3 @@ def _wrapped(name: str) -> list[str]:
 def _size(text: str, font: ImageFont.FreeTypeFont) -> tuple[int, int]:
     left, top, right, bottom = font.getbbox(text)
     return math.ceil(right - min(0, left)), math.ceil(bottom - min(0, top))
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans where matplotlib is installed, for its many scripts; else what Pillow carries."""
-    for package in _locations("matplotlib"):
-        path = Path(package) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
-        if path.is_file():
-            return ImageFont.truetype(path, size)
-    font = ImageFont.load_default(size)
-    assert isinstance(font, ImageFont.FreeTypeFont)  # asking for a size gives a scalable font
-    return font
-
-
-def _locations(package: str) -> Sequence[str]:
-    spec = importlib.util.find_spec(package)  # importing it would take a second
-    return list(spec.submodule_search_locations or ()) if spec else []

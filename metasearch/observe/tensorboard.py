@@ -20,12 +20,13 @@ from google.protobuf import struct_pb2
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
+from metasearch.drawing.raster import to_image
 from metasearch.errors import EnvironmentFault
 from metasearch.observe.base import Outcome, SearchInfo, State, TrialInfo
 from metasearch.observe.columns import Cell, Column, cells, columns
 from metasearch.observe.grid import sample_grid, to_png
 from metasearch.observe.leaderboard import leaderboard, score_title
-from metasearch.observe.selection import selection_sheets
+from metasearch.observe.selection import selections
 from metasearch.observe.standing import Ended, count, ranked
 from metasearch.observe.text import flat, markdown_table
 from metasearch.trial.report import Report
@@ -98,9 +99,9 @@ class TensorBoard:
             writer.file_writer.add_summary(_picture("samples/unseen", sheet), report.step)
         told = self._told.setdefault(trial.name, {})
         told[report.step] = report.scalars
-        for axis, sheet in selection_sheets(told).items():
+        for axis, drawn in selections(told).items():
             tag = f"strategy/{axis}"
-            writer.file_writer.add_summary(_picture(tag, sheet), report.step)
+            writer.file_writer.add_summary(_picture(tag, to_image(drawn.with_title())), report.step)
         writer.flush()
 
     def ended(self, trial: TrialInfo, outcome: Outcome) -> None:

@@ -19,11 +19,12 @@ from metasearch.search.leaders import apart, standardised
 from metasearch.search.ledger import Record
 from metasearch.search.worker import whole_checkpoints
 from metasearch.tasks.base import Batch, Split
-from metasearch.trial.anchors import FLOOR, REAL, anchors_of, bare_subject
+from metasearch.trial.anchors import anchors_of, bare_subject
 from metasearch.trial.config import TrialConfig, from_data
 from metasearch.trial.judge import Panel, scored, settle, summarise
 from metasearch.trial.loop import Bench, champion_at
 from metasearch.trial.population import Champion
+from metasearch.trial.report import FLOOR, REAL
 
 Tell = Callable[[str], None]
 Rule = Literal["best", "one_se"]

@@ -15,12 +15,10 @@ from metasearch.scores.floors import Copies, PixelFloor, beta_bernoulli, pixel_m
 from metasearch.tasks.base import Split
 from metasearch.trial.config import TrialConfig
 from metasearch.trial.judge import Panel, summarise
+from metasearch.trial.report import FLOOR, REAL
 
 if TYPE_CHECKING:
     from metasearch.trial.loop import Bench
-
-FLOOR = "Beta-Bernoulli pixels"  # what a standardised score counts as 1
-REAL = "real images"  # and what as 0
 
 
 def anchors_of(

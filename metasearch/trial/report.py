@@ -9,6 +9,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+FLOOR = "Beta-Bernoulli pixels"  # what a standardised score counts as 1
+REAL = "real images"  # and what as 0
+
 
 @dataclass(frozen=True)
 class Cost:

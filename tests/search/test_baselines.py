@@ -13,11 +13,12 @@ from metasearch.models import MODELS
 from metasearch.scores.features import random_features
 from metasearch.search import baselines
 from metasearch.search.baselines import against, baseline, train
-from metasearch.trial.anchors import FLOOR, REAL, anchors_of
+from metasearch.trial.anchors import anchors_of
 from metasearch.trial.config import Strategy, TrialConfig
 from metasearch.trial.judge import Panel, judge, measure
 from metasearch.trial.loop import Bench, Trial, bench_for, run_trial
 from metasearch.trial.population import Champion
+from metasearch.trial.report import FLOOR, REAL
 from tests.small import REPTILE, blobs_file, config, trial
 
 POOL = {
