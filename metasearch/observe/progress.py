@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from metasearch.observe.base import Outcome, SearchInfo, TrialInfo
-from metasearch.observe.standing import Ended, causes, count, ranked
+from metasearch.observe.standing import Standing
 from metasearch.observe.text import interval, number, span
 from metasearch.trial.report import Report
 
@@ -54,7 +54,7 @@ class Progress:
     def opened(self, search: SearchInfo, past: Sequence[tuple[TrialInfo, Outcome]]) -> None:
         """Show the first view, or say what begins."""
         self._search = search
-        self._ended: list[Ended] = list(past)
+        self._ended = Standing(search.direction, past)
         self._before = len(past)
         self._running: dict[str, tuple[TrialInfo, Report | None]] = {}
         self._begun = self._beaten = self._clock()
@@ -90,7 +90,7 @@ class Progress:
         """Count the trial; say how it ended, in a terminal only if it failed."""
         with self._lock:
             self._running.pop(trial.name, None)
-            self._ended.append((trial, outcome))
+            self._ended.add(trial, outcome)
         if not self._live:
             self._line(f"{self._tally()} {_ending(trial, outcome)}{self._if_best(trial)}")
         elif outcome.state == "failed":
@@ -180,22 +180,22 @@ class Progress:
         return f"{self._search.score} in {self._search.unit}, {better} is better"
 
     def _best(self) -> list[str]:
-        leaders = ranked(self._ended, self._search.direction)
+        leaders = self._ended.leaders
         if not leaders:
             return ["no finished trial yet"]
         trial, best = leaders[0]
         return [f"best {interval(best.score, best.low, best.high)}", trial.name]
 
     def _if_best(self, trial: TrialInfo) -> str:
-        leaders = ranked(self._ended, self._search.direction)
+        leaders = self._ended.leaders
         return ", the best so far" if leaders and leaders[0][0].name == trial.name else ""
 
     def _counts(self) -> list[str]:
-        parts = [f"{count(self._ended, 'complete')} done"]
-        if pruned := count(self._ended, "pruned"):
-            parts.append(f"{pruned} pruned ({causes(self._ended, 'pruned')})")
-        if failed := count(self._ended, "failed"):
-            parts.append(f"{failed} failed ({causes(self._ended, 'failed')})")
+        parts = [f"{self._ended.count('complete')} done"]
+        if pruned := self._ended.count("pruned"):
+            parts.append(f"{pruned} pruned ({self._ended.causes('pruned')})")
+        if failed := self._ended.count("failed"):
+            parts.append(f"{failed} failed ({self._ended.causes('failed')})")
         return parts
 
     def _times(self) -> list[str]:

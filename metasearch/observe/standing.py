@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
 
 from metasearch.observe.base import Outcome, State, TrialInfo
@@ -13,35 +14,59 @@ Ended: TypeAlias = tuple[TrialInfo, Outcome]
 Direction: TypeAlias = Literal["minimize", "maximize"]
 
 
+class Standing:
+    """Trials as they end. One more costs the same, be it the tenth or the ten-thousandth.
+
+    `leaders` are the complete ones with a finite score, best first; earlier trials win ties. Pruned
+    ones are left out: theirs is the score of a shorter training.
+    """
+
+    def __init__(self, direction: Direction, ended: Iterable[Ended] = ()) -> None:
+        self.leaders: list[Ended] = []
+        self._direction = direction
+        self._keys: list[tuple[float, int]] = []
+        self._reasons: dict[State, Counter[str]] = {}
+        self._size = 0
+        for trial, outcome in ended:
+            self.add(trial, outcome)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def add(self, trial: TrialInfo, outcome: Outcome) -> None:
+        """Count a trial that ended, and rank it."""
+        self._size += 1
+        self._reasons.setdefault(outcome.state, Counter())[outcome.reason] += 1
+        key = _rank(trial, outcome, self._direction)
+        if key is not None:
+            place = bisect.bisect(self._keys, key)
+            self._keys.insert(place, key)
+            self.leaders.insert(place, (trial, outcome))
+
+    def count(self, state: State) -> int:
+        """How many ended so."""
+        return self._reasons.get(state, Counter()).total()
+
+    def causes(self, state: State) -> str:
+        """Why trials ended so, most frequent first; empty if none did.
+
+        >>> trial = TrialInfo(0, "0000-vae-maml", {}, {})
+        >>> ended = [(trial, Outcome("failed", reason)) for reason in ("user", "timeout", "user")]
+        >>> Standing("minimize", ended).causes("failed")
+        '2 user, 1 timeout'
+        """
+        reasons = self._reasons.get(state, Counter())
+        common = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+        return ", ".join(f"{n} {reason}" for reason, n in common)
+
+
 def ranked(ended: Sequence[Ended], direction: Direction) -> list[Ended]:
-    """Complete trials with a finite score, best first; earlier trials win ties.
-
-    Pruned ones are left out: theirs is the score of a shorter training.
-    """
-    sign = 1.0 if direction == "minimize" else -1.0
-    keyed = [
-        ((sign * outcome.score, trial.number), (trial, outcome))
-        for trial, outcome in ended
-        if outcome.state == "complete"
-        and outcome.score is not None
-        and math.isfinite(outcome.score)
-    ]
-    return [pair for _, pair in sorted(keyed, key=lambda entry: entry[0])]
+    """The leaders among trials that ended; see `Standing`."""
+    return Standing(direction, ended).leaders
 
 
-def count(ended: Sequence[Ended], state: State) -> int:
-    """How many ended so."""
-    return sum(outcome.state == state for _, outcome in ended)
-
-
-def causes(ended: Sequence[Ended], state: State) -> str:
-    """Why trials ended so, most frequent first; empty if none did.
-
-    >>> trial = TrialInfo(0, "0000-vae-maml", {}, {})
-    >>> ended = [(trial, Outcome("failed", reason)) for reason in ("user", "timeout", "user")]
-    >>> causes(ended, "failed")
-    '2 user, 1 timeout'
-    """
-    reasons = Counter(outcome.reason for _, outcome in ended if outcome.state == state)
-    common = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{n} {reason}" for reason, n in common)
+def _rank(trial: TrialInfo, outcome: Outcome, direction: Direction) -> tuple[float, int] | None:
+    """What a trial is sorted by, least first; None if it is not ranked."""
+    if outcome.state != "complete" or outcome.score is None or not math.isfinite(outcome.score):
+        return None
+    return outcome.score if direction == "minimize" else -outcome.score, trial.number

@@ -24,16 +24,16 @@ from metasearch.drawing.raster import to_image
 from metasearch.errors import EnvironmentFault
 from metasearch.observe.base import Outcome, SearchInfo, State, TrialInfo
 from metasearch.observe.columns import Cell, Column, cells, columns
+from metasearch.observe.event_file import EventFile, Layout
 from metasearch.observe.grid import sample_grid, to_png
 from metasearch.observe.leaderboard import leaderboard, score_title
 from metasearch.observe.selection import selections
-from metasearch.observe.standing import Ended, count, ranked
+from metasearch.observe.standing import Standing
 from metasearch.observe.text import flat, markdown_table
 from metasearch.trial.report import Report
 
 if TYPE_CHECKING:
     from PIL import Image
-    from torch.utils.tensorboard import SummaryWriter
 
 SEARCH_RUN = "_search"
 # Time Series lists groups by name and unfolds the first two: `samples` and `score` come before
@@ -41,15 +41,15 @@ SEARCH_RUN = "_search"
 _TRAINING = "training"
 _ENDED = f"{_TRAINING}/ended"
 _CODES: Mapping[State, int] = {"complete": 0, "pruned": 1, "failed": 2}
-_LAYOUT = {
+_LAYOUT: Layout = {
     "Unseen tasks": {
-        "score with its 95 % interval": ["Margin", ["score/unseen", "score/low", "score/high"]]
+        "score with its 95 % interval": ("Margin", ["score/unseen", "score/low", "score/high"])
     },
-    "Search": {"best so far": ["Margin", ["search/best", "search/best_low", "search/best_high"]]},
-    "Adaptation": {"after and before": ["Multiline", ["^score/unseen$", "^score/before$"]]},
+    "Search": {"best so far": ("Margin", ["search/best", "search/best_low", "search/best_high"])},
+    "Adaptation": {"after and before": ("Multiline", ["^score/unseen$", "^score/before$"])},
     "Training": {
-        "losses": ["Multiline", [f"^{_TRAINING}/loss/"]],
-        "seconds": ["Multiline", [f"^{_TRAINING}/cost/seconds$"]],
+        "losses": ("Multiline", [f"^{_TRAINING}/loss/"]),
+        "seconds": ("Multiline", [f"^{_TRAINING}/cost/seconds$"]),
     },
 }
 
@@ -64,8 +64,7 @@ class TensorBoard:
     def __init__(self) -> None:
         self._folder = Path()
         self._columns: list[Column] = []
-        self._ended: list[Ended] = []
-        self._writers: dict[str, SummaryWriter] = {}
+        self._writers: dict[str, EventFile] = {}
         self._told: dict[str, dict[int, Mapping[str, float]]] = {}
 
     def opened(self, search: SearchInfo, past: Sequence[tuple[TrialInfo, Outcome]]) -> None:
@@ -73,10 +72,10 @@ class TensorBoard:
         self._folder = search.folder / "tensorboard"
         self._search = search
         self._columns = columns(search.draws)
-        self._ended = []
+        self._standing = Standing(search.direction)
         writer = self._open(SEARCH_RUN, purge_step=0)
-        writer.file_writer.add_summary(_experiment(search, self._columns))
-        writer.add_custom_scalars(_LAYOUT)
+        writer.add(_experiment(search, self._columns))
+        writer.layout(_LAYOUT)
         for trial, outcome in past:
             self._count(trial, outcome)
             if not (self._folder / trial.name).exists():
@@ -92,16 +91,15 @@ class TensorBoard:
     def reported(self, trial: TrialInfo, report: Report) -> None:
         """Write the numbers of one evaluation, and its pictures."""
         writer = self._run(trial, purge_step=report.step)
-        for tag, value in _scalars(report).items():
-            writer.add_scalar(tag, value, report.step)
+        writer.numbers(_scalars(report), report.step)
         if report.samples is not None:
             sheet = sample_grid(report.samples)
-            writer.file_writer.add_summary(_picture("samples/unseen", sheet), report.step)
+            writer.add(_picture("samples/unseen", sheet), report.step)
         told = self._told.setdefault(trial.name, {})
         told[report.step] = report.scalars
         for axis, drawn in selections(told).items():
             tag = f"strategy/{axis}"
-            writer.file_writer.add_summary(_picture(tag, to_image(drawn.with_title())), report.step)
+            writer.add(_picture(tag, to_image(drawn.with_title())), report.step)
         writer.flush()
 
     def ended(self, trial: TrialInfo, outcome: Outcome) -> None:
@@ -115,26 +113,24 @@ class TensorBoard:
         for run in list(self._writers):
             self._close(run)
 
-    def _run(self, trial: TrialInfo, purge_step: int | None = None) -> SummaryWriter:
+    def _run(self, trial: TrialInfo, purge_step: int | None = None) -> EventFile:
         """The writer of a trial, which says first what the trial got."""
         if trial.name in self._writers:
             return self._writers[trial.name]
         fresh = not (self._folder / trial.name).exists()
         writer = self._open(trial.name, purge_step)
         row = cells(self._columns, trial.params)
-        writer.file_writer.add_summary(_session_start(trial.name, row))
+        writer.add(_session_start(trial.name, row))
         if fresh:
             settings = [(f"`{path}`", f"`{value}`") for path, value in flat(trial.config)]
-            writer.add_text("trial/config", markdown_table(["setting", "value"], settings))
+            writer.text("trial/config", markdown_table(["setting", "value"], settings))
         return writer
 
-    def _open(self, run: str, purge_step: int | None) -> SummaryWriter:
+    def _open(self, run: str, purge_step: int | None) -> EventFile:
         """A new writer, which hides what the run already holds from `purge_step` on."""
-        from torch.utils.tensorboard import SummaryWriter  # takes 2 s that viewing does not need
-
         folder = self._folder / run
         again = purge_step if folder.exists() else None
-        self._writers[run] = SummaryWriter(str(folder), purge_step=again, flush_secs=30)
+        self._writers[run] = EventFile(folder, purge_step=again)
         return self._writers[run]
 
     def _close(self, run: str) -> None:
@@ -146,24 +142,27 @@ class TensorBoard:
         writer = self._run(trial)
         if outcome.error:
             text = f"**{outcome.reason}**\n\n```\n{outcome.error}\n```"
-            writer.add_text("trial/error", text, outcome.step)
-        writer.add_scalar(_ENDED, _CODES[outcome.state], outcome.step)
-        writer.file_writer.add_summary(_session_end(outcome.state))
+            writer.text("trial/error", text, outcome.step)
+        writer.numbers({_ENDED: _CODES[outcome.state]}, outcome.step)
+        writer.add(_session_end(outcome.state))
         self._close(trial.name)
 
     def _count(self, trial: TrialInfo, outcome: Outcome) -> None:
-        self._ended.append((trial, outcome))
-        writer, n = self._writers[SEARCH_RUN], len(self._ended)
-        leaders = ranked(self._ended, self._search.direction)
-        if leaders:
-            best = leaders[0][1]
-            band = {"best": best.score, "best_low": best.low, "best_high": best.high}
-            for name, value in band.items():
-                writer.add_scalar(f"search/{name}", math.nan if value is None else value, n)
-        writer.add_scalar("search/ended", n, n)
-        writer.add_scalar("search/pruned", count(self._ended, "pruned"), n)
-        writer.add_scalar("search/failed", count(self._ended, "failed"), n)
-        writer.add_text("leaderboard", leaderboard(self._search, self._columns, leaders), n)
+        standing = self._standing
+        standing.add(trial, outcome)
+        writer, n = self._writers[SEARCH_RUN], len(standing)
+        told: dict[str, float | None] = {
+            "ended": n,
+            "pruned": standing.count("pruned"),
+            "failed": standing.count("failed"),
+        }
+        if standing.leaders:
+            best = standing.leaders[0][1]
+            told |= {"best": best.score, "best_low": best.low, "best_high": best.high}
+        numbers = {f"search/{k}": math.nan if v is None else v for k, v in told.items()}
+        writer.numbers(numbers, n)
+        table = leaderboard(self._search, self._columns, standing.leaders)
+        writer.text("leaderboard", table, n)
 
 
 def deep_link(port: int, host: str = "127.0.0.1") -> str:

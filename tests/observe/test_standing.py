@@ -7,7 +7,8 @@ import math
 import pytest
 
 from metasearch.observe.base import Outcome, TrialInfo
-from metasearch.observe.standing import causes, count, ranked
+from metasearch.observe.standing import Standing, ranked
+from metasearch.rng import Stream
 
 
 def ended(number, state, score, reason="finished"):
@@ -30,6 +31,17 @@ def test_finished_trials_are_ranked_and_no_others(direction, order):
 
 
 def test_ends_are_counted_by_state_and_cause():
-    assert [count(TRIALS, state) for state in ("complete", "pruned", "failed")] == [4, 1, 1]
-    assert causes(TRIALS, "pruned") == "1 pruner"
-    assert not causes(TRIALS[:1], "failed")
+    standing = Standing("minimize", TRIALS)
+    assert [standing.count(state) for state in ("complete", "pruned", "failed")] == [4, 1, 1]
+    assert (len(standing), standing.causes("pruned")) == (6, "1 pruner")
+    assert not Standing("minimize", TRIALS[:1]).causes("failed")
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_leaders_are_the_sorted_ones_whatever_the_order_of_ending(direction):
+    scores = Stream(0).at("scores").numpy().integers(0, 20, 100) / 4  # with many ties
+    trials = [ended(n, "complete", float(score)) for n, score in enumerate(scores)]
+    late_first = sorted(trials, key=lambda pair: -pair[0].number)
+    sign = 1 if direction == "minimize" else -1
+    best = sorted(trials, key=lambda pair: (sign * pair[1].score, pair[0].number))
+    assert Standing(direction, late_first).leaders == best

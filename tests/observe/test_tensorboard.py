@@ -241,7 +241,7 @@ def interrupted(folder):
             board.reported(trial, report(trial, rung))
     outcome = outcome_of(done, report(done, 6))
     board.ended(done, outcome)
-    board._writers.clear()  # no orderly end
+    board.closed(interrupted=True)  # a killed process leaves the same, for reports are flushed
     return [(done, outcome)], torn
 
 
