@@ -13,14 +13,14 @@ from typing import Annotated
 import typer
 
 from metasearch import __version__
-from metasearch.cli import best, data, look, search, use
+from metasearch.cli import best, data, look, report, search, use
 from metasearch.cli.output import note
 from metasearch.cli.places import home, short
 from metasearch.errors import ConfigError, EnvironmentFault, MetasearchError
 
 VERBS = {
     "Search": (search.quickstart, search.search, search.resume),
-    "Look": (look.list_runs, look.status, look.show, best.best, look.tensorboard),
+    "Look": (look.list_runs, look.status, look.show, best.best, report.report, look.tensorboard),
     "Use": (use.export, use.generate, use.evaluate),
     "Prepare": (data.tasks, data.components, data.doctor),
 }
@@ -29,8 +29,8 @@ _SEARCH_EXTRA = {"matplotlib", "optuna", "ray", "scipy", "tensorboard"}
 
 
 # What a whole installation brings, by the name it is imported under.
-_CORE = {"PIL": "pillow", "numpy": "numpy", "pydantic": "pydantic", "safetensors": "safetensors",
-         "torch": "torch", "yaml": "pyyaml"}  # fmt: skip
+_CORE = {"PIL": "pillow", "jinja2": "jinja2", "numpy": "numpy", "pydantic": "pydantic",
+         "safetensors": "safetensors", "torch": "torch", "yaml": "pyyaml"}  # fmt: skip
 # What a place may be that somebody typed, and what a machine may lack.
 _TYPED = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}
 _OF_THE_MACHINE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}

@@ -89,7 +89,7 @@ def text(info: SearchInfo, leaders: Leaders, n: int) -> str:
 
 
 def _samples(info: SearchInfo, places: Sequence[Place]) -> str:
-    from metasearch.observe.text import interval, number
+    from metasearch.observe.text import drawn, interval, number
 
     standard = any(place.standard is not None for place in places)
     shrunk = any(place.shrunk is not None for place in places)
@@ -106,15 +106,15 @@ def _samples(info: SearchInfo, places: Sequence[Place]) -> str:
         row += [number(place.shrunk, like=like)] * shrunk
         row.append(number(place.behind, like=like) if place.behind is not None else "")
         row.append("not settled" if place.settled is False else "")
-        rows.append([*row, drawn(place.record)])
+        rows.append([*row, drawn(place.record.info.params)])
     return table(head, rows)
 
 
 def _likelihoods(score: Watched, found: Sequence[tuple[Record, float]]) -> str:
-    from metasearch.observe.text import number
+    from metasearch.observe.text import drawn, number
 
     rows = [
-        [i, record.info.name, number(value), drawn(record)]
+        [i, record.info.name, number(value), drawn(record.info.params)]
         for i, (record, value) in enumerate(found, 1)
     ]
     return table(["", "trial", score.name, "drawn"], rows)
@@ -148,15 +148,6 @@ def _remarks(info: SearchInfo, leaders: Leaders) -> list[str]:
             "and export ranks the best anew on other tasks."
         )
     return lines
-
-
-def drawn(record: Record) -> str:
-    """The values of a trial's draws in a line."""
-
-    def shown(value: Any) -> str:
-        return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-    return " ".join(f"{path}={shown(value)}" for path, value in record.info.params.items())
 
 
 def _better(direction: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from metasearch.cli.look import status_text
 from metasearch.cli.output import note, pairs, result, result_json
 from metasearch.cli.places import called, command, short
+from metasearch.cli.report import leave_report
 
 if TYPE_CHECKING:
     from metasearch.search.config import SearchFile
@@ -36,7 +37,7 @@ def launch(
     limit_threads(file.search.cpus_per_trial)  # what is prepared here is as workers compute it
     data = open_data(file)
     note(f"searching in {short(folder)}; look at it with {command('tensorboard', called(folder))}")
-    return run_search(
+    summary = run_search(
         Plan.of(file),
         folder,
         [Progress(), TrialFiles(), TensorBoard()],
@@ -44,6 +45,8 @@ def launch(
         resume=resume,
         data=data,
     )
+    leave_report(folder)
+    return summary
 
 
 def open_data(file: SearchFile) -> dict[str, Any]:

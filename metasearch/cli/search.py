@@ -11,6 +11,7 @@ import typer
 from metasearch.cli.launch import conclude, launch, rehearse
 from metasearch.cli.output import Json, note, pairs, result, result_json
 from metasearch.cli.places import called, command, find_run, home, short, spaces
+from metasearch.cli.report import leave_report
 from metasearch.errors import RunError
 
 if TYPE_CHECKING:
@@ -150,6 +151,7 @@ def quickstart(
     if summary.interrupted or summary.exit_code:
         raise typer.Exit(conclude(summary, as_json=as_json))
     report = _export_once(loaded, summary.run, bundle)
+    leave_report(folder)
     _present(summary.run, bundle, report, as_json=as_json)
 
 

@@ -10,6 +10,7 @@ import typer
 
 from metasearch.cli.output import Json, note, result, result_json, table
 from metasearch.cli.places import command, find_run, short
+from metasearch.cli.report import leave_report
 
 if TYPE_CHECKING:
     from metasearch.search.ledger import Run
@@ -64,6 +65,7 @@ def export(
         again=again,
         tell=note,
     )
+    leave_report(folder)
     if as_json:
         result_json({"bundle": str(bundle), "report": report})
         return

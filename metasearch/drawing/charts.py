@@ -76,7 +76,7 @@ def curves(
     *,
     spots: Sequence[Spot] = (),
     lower_is_better: bool = True,
-    size: tuple[float, float] = (720.0, 330.0),
+    size: tuple[float, float] = (900.0, 360.0),
 ) -> list[Mark]:
     """Curves with bands, named at their ends; what lies far out is drawn at the edge."""
     width, height = size
@@ -99,7 +99,7 @@ def curves(
 
 
 def scene(
-    marks: Sequence[Mark], title: str, about: str, size: tuple[float, float] = (720.0, 330.0)
+    marks: Sequence[Mark], title: str, about: str, size: tuple[float, float] = (900.0, 360.0)
 ) -> Scene:
     """A drawing of one chart."""
     return Scene(*size, title, about, marks)
@@ -179,7 +179,7 @@ def spread(places: Sequence[float], gap: float, low: float, high: float) -> list
     return found
 
 
-def intervals(rows: Sequence[Row], title: str, *, width: float = 720.0) -> tuple[list[Mark], float]:
+def intervals(rows: Sequence[Row], title: str, *, width: float = 900.0) -> tuple[list[Mark], float]:
     """One line per row: a dot on its interval, names to the left, values to the right; and how
     high that is.
     """
@@ -209,7 +209,7 @@ def intervals(rows: Sequence[Row], title: str, *, width: float = 720.0) -> tuple
 
 
 def bars(
-    rows: Sequence[tuple[str, float, str, str]], *, most: float = 1.0, width: float = 720.0
+    rows: Sequence[tuple[str, float, str, str]], *, most: float = 1.0, width: float = 900.0
 ) -> tuple[list[Mark], float]:
     """Bars from 0 to at least `most`, rows of (name, value, text, colour); and how high that is."""
     names = min(max((text_width(r[0], 12.5) for r in rows), default=0) + 18, width * 0.42)
@@ -230,7 +230,7 @@ def bars(
 
 
 def areas(
-    shares: Mapping[float, Mapping[str, float]], x_title: str, *, width: float = 720.0
+    shares: Mapping[float, Mapping[str, float]], x_title: str, *, width: float = 900.0
 ) -> tuple[list[Mark], float]:
     """Shares that sum to 1, one above the other, and their key; and how high that is.
 

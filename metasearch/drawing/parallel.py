@@ -80,7 +80,7 @@ def _axis(x: float, lane: Lane, apart: float, *, low: bool) -> list[Mark]:
         marks.append(replace(backing, opacity=0.78))
         marks.append(Label(x + 7, _y(place) + 3.5, shown, "ink", 10.5))
     # Names alternate between two lines, so that each has twice the room.
-    name = shortened(lane.name, 2 * apart - 24, 11)
+    name = shortened(lane.name, 1.8 * apart, 11)
     marks.append(Label(x, 36 if low else 18, name, "ink", 11, "middle", bold=True))
     return marks
 
@@ -108,12 +108,13 @@ def heat(
     """
     left = min(max((text_width(r, 11) for r in rows), default=0) + 14, 220.0)
     wide = min(max(460 / max(len(columns), 1), 13.0), 64.0)
-    high, top = (17.0 if len(rows) <= 24 else 9.0), 24.0
+    high, top = (17.0 if len(rows) <= 24 else 13.0), 24.0
     marks: list[Mark] = []
     for i, (row, told) in enumerate(zip(rows, values, strict=True)):
         y = top + high * i
-        if high > 10:
-            marks.append(Label(left - 8, y + 12, shortened(row, left - 10, 11), "ink", 11, "end"))
+        size = 11.0 if high > 13 else 9.5
+        shown = shortened(row, left - 10, size)
+        marks.append(Label(left - 8, y + high / 2 + 3.5, shown, "ink", size, "end"))
         for j, value in enumerate(told):
             x = left + wide * j
             cell = box(x, y, wide - 1, high - 1, "accent", f"{row}, {columns[j]}: {value:.4g}")

@@ -19,8 +19,9 @@ def selections(told: Mapping[int, Mapping[str, float]]) -> dict[str, Scene]:
             marks, height = areas(shares, "gradient evaluations")
             last = list(shares.values())[-1]
             most = max(last, key=lambda name: last[name])
-            about = f"{len(last)} {axis}; at the end {most} has {last[most]:.0%} of the draws."
-            found[axis] = Scene(720, height, f"Share of draws: {title}", about, marks)
+            arms = "groups of tasks" if axis == "tasks" else axis
+            about = f"{len(last)} {arms}; at the end {most} has {last[most]:.0%} of the draws."
+            found[axis] = Scene(900, height, f"Share of draws: {title}", about, marks)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -80,3 +81,36 @@ def flat(data: Any, path: str = "") -> list[tuple[str, object]]:
     else:
         return [(path, data)]
     return [leaf for where, value in parts for leaf in flat(value, where)]
+
+
+def drawn(params: Mapping[str, Any]) -> str:
+    """What a trial drew, in a line.
+
+    >>> drawn({"outer.lr": 0.00123456, "models[0]": "vae"})
+    'outer.lr=0.00123 models[0]=vae'
+    """
+
+    def shown(value: Any) -> str:
+        return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+    return " ".join(f"{path}={shown(value)}" for path, value in params.items())
+
+
+def short_paths(paths: Sequence[str]) -> dict[str, str]:
+    """Draws as people call them: the room is left out where nothing else is called so.
+
+    >>> short_paths(["models[0]", "models[0].vae.latent", "outer.lr"])
+    {'models[0]': 'models[0]', 'models[0].vae.latent': 'vae.latent', 'outer.lr': 'outer.lr'}
+    """
+    short = {path: re.sub(r"^(models|algorithms)\[\d+\]\.", "", path) for path in paths}
+    taken = list(short.values())
+    return {path: name if taken.count(name) == 1 else path for path, name in short.items()}
+
+
+def gist(error: str) -> str:
+    """The last line of an error without its numbers, by which failures are found alike.
+
+    >>> gist("OSError: pid 12 of node 4f0c9ab1d2 is gone")
+    'OSError: pid # of node # is gone'
+    """
+    return re.sub(r"\b(?=[a-f]*\d)[0-9a-f.]+\b", "#", error.rpartition("\n")[2])

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from metasearch.errors import ConfigError
 from metasearch.observe.base import Observer, Outcome, SearchInfo, TrialInfo
+from metasearch.observe.text import gist
 from metasearch.search.backend import Message, Order
 from metasearch.search.files import write_atomically
 from metasearch.search.ledger import Ledger, Record, revive_report
@@ -256,15 +257,6 @@ class Audience:
             except Exception:
                 log.exception("%s failed and is left out from here on", type(observer).__name__)
                 self._observers.remove(observer)
-
-
-def gist(error: str) -> str:
-    """The last line of an error without its numbers, by which failures are found alike.
-
-    >>> gist("OSError: pid 12 of node 4f0c9ab1d2 is gone")
-    'OSError: pid # of node # is gone'
-    """
-    return re.sub(r"\b(?=[a-f]*\d)[0-9a-f.]+\b", "#", error.rpartition("\n")[2])
 
 
 def trial_name(number: int, config: Mapping[str, Any]) -> str:

@@ -87,6 +87,7 @@ def export(
         "ranking": _with_search(ranking, leaders),
         "test_openings": len(_openings(run.folder)),
     }
+    write_atomically(place / "exported.json", to_json(report) + "\n")
     _pack(run, winner, bench, report, place / "samples.png", folder)
     return report
 

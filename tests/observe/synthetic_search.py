@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,7 @@ def trial_info(number: int, seed: int = 0) -> TrialInfo:
     return TrialInfo(number, f"{number:04d}-{model}-{algorithm}", params, config)
 
 
+@cache
 def samples(quality: float, *, channels: int = 1, size: int = 28, n: int = 8) -> SampleGrid:
     """Letters that grow sharper with `quality` in [0, 1]; ink is light, as in trials."""
     blocks = []

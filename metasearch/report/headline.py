@@ -1,0 +1,194 @@
+"""What a reader must know in five seconds: what won, how sure that is, what it beats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from metasearch.errors import DataError
+from metasearch.observe.sheets import read_sheet
+from metasearch.observe.text import interval, number
+from metasearch.report.pictures import Picture, sheet_of, strip
+from metasearch.report.story import Story, score_of
+from metasearch.search.leaders import standard_of, standardised
+from metasearch.search.ledger import Record
+from metasearch.trial.report import FLOOR, REAL, SampleGrid
+
+Standing = Literal["good", "open", "bad"]
+ROWS = 4  # tasks whose pictures stand at the top
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One answer, and whether it is settled."""
+
+    standing: Standing
+    mark: str  # "settled" | "not settled" | ...
+    text: str
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The top of the page."""
+
+    kicker: str
+    recipe: str
+    trial: str
+    score: str
+    ends: str  # its 95 % interval
+    unit: str
+    place: str  # on the scale from real images to pixels
+    verdicts: Sequence[Verdict]
+    pictures: Sequence[tuple[str, Picture | None, Picture | None]]  # task, support, drawn
+    pictured: str  # which tasks those are
+
+
+def headline(story: Story) -> Headline | None:
+    """Of a run in which a trial finished."""
+    winner = story.winner
+    if winner is None or winner.outcome is None:
+        return None
+    told = _told(story, winner)
+    split, count = ("test", len(told["per_task"])) if story.evidence else ("search", _tasks(winner))
+    pictures, pictured = _pictures(story, winner)
+    how = "exported and judged on" if story.evidence else "which leads on"
+    ends = (told.get("low"), told.get("high"))
+    known = all(end is not None and math.isfinite(end) for end in ends)
+    return Headline(
+        kicker=f"{winner.info.name}, {how} {count} {split} tasks that it never trained on",
+        recipe=recipe_of(winner.info.config),
+        trial=winner.info.name,
+        score=number(told["mean"]),
+        ends=interval(told["mean"], *ends).partition(" ")[2] if known else "",
+        unit=story.score_title,
+        place=_place(story, winner),
+        verdicts=[*_against(story), _among(story)],
+        pictures=pictures,
+        pictured=pictured,
+    )
+
+
+def recipe_of(config: Mapping[str, Any]) -> str:
+    """Families and algorithms of a recipe in words."""
+    rooms = [config.get(room) or () for room in ("models", "algorithms")]
+    models, algorithms = (
+        list(dict.fromkeys(str(m["name"]) for m in room if isinstance(m, Mapping) and "name" in m))
+        for room in rooms
+    )
+    by = f", meta-trained by {' + '.join(algorithms)}" if algorithms else ""
+    return f"{' + '.join(models) or 'a recipe'}{by}"
+
+
+def _told(story: Story, winner: Record) -> Mapping[str, Any]:
+    if story.evidence:
+        return story.evidence["splits"]["test"]
+    outcome = winner.outcome
+    assert outcome is not None
+    return {"mean": score_of(winner), "low": outcome.low, "high": outcome.high}
+
+
+def _tasks(winner: Record) -> int:
+    return len(winner.last.per_task) if winner.last else 0
+
+
+def _place(story: Story, winner: Record) -> str:
+    """Where the score lies between real images and the floor."""
+    if story.evidence:
+        ends = {
+            f"score/{key}": (story.evidence["baselines"].get(name, {}).get("test") or {}).get(
+                "mean"
+            )
+            for key, name in (("real", REAL), ("floor", FLOOR))
+        }
+        known = {key: math.nan if value is None else value for key, value in ends.items()}
+        share = standardised(story.evidence["splits"]["test"]["mean"], known)
+    else:
+        share = standard_of(winner)
+    if share is None:
+        return ""
+    return f"{share:.2f} on the way from real images (0) to pixels drawn independently (1)"
+
+
+def _against(story: Story) -> list[Verdict]:
+    """The winner and its baselines, task by task on test."""
+    if not story.evidence:
+        return [
+            Verdict("open", "not compared", "with joint and scratch on test tasks: export does it")
+        ]
+    found = []
+    for name, entry in story.evidence.get("against", {}).items():
+        if "test" in entry:
+            found.append(_versus(story, name, entry["test"]))
+    algorithm = story.evidence.get("recipe", {}).get("algorithm")
+    if algorithm in {"joint", "scratch"}:
+        text = f"the recipe is {algorithm}, itself a baseline: no meta-algorithm beat it"
+        found.append(Verdict("open", "a baseline won", text))
+    return found
+
+
+def _versus(story: Story, name: str, told: Mapping[str, Any]) -> Verdict:
+    gain = -story.sign * told["difference"]
+    side = math.copysign(1.0, gain) if told["settled"] else 1.0  # a loss is told as its size
+    low, high = sorted(-story.sign * side * told[end] for end in ("low", "high"))
+    ends = f"[{number(low, like=gain)}, {number(high, like=gain)}]"
+    if not told["settled"]:
+        text = f"that it is better than {name}: by {number(gain)} {ends}"
+        return Verdict("open", "not settled", text)
+    word = "better" if gain > 0 else "worse"
+    return Verdict(
+        "good" if gain > 0 else "bad",
+        "settled",
+        f"{word} than {name} by {number(abs(gain))} {ends}",
+    )
+
+
+def _among(story: Story) -> Verdict:
+    """The leader among the other trials of the search."""
+    leaders = story.leaders
+    finished, may = len(leaders.records), len(leaders.open)
+    if finished < 2:
+        return Verdict("open", "alone", "no other trial finished")
+    if leaders.noise is None:
+        return Verdict("open", "unknown", f"whether it is the best of {finished} finished trials")
+    if leaders.all_alike:
+        return Verdict(
+            "open", "not settled", f"the {finished} finished trials differ by chance alone"
+        )
+    if may > 1:
+        return Verdict(
+            "open", "not settled", f"{may} of {finished} finished trials may be the best"
+        )
+    return Verdict("good", "settled", f"the first of {finished} finished trials on search tasks")
+
+
+def _pictures(
+    story: Story, winner: Record
+) -> tuple[list[tuple[str, Picture | None, Picture | None]], str]:
+    grid, where = _of_test(story), "test"
+    if grid is None:
+        grid, where = sheet_of(story, winner), "search"
+    if grid is None:
+        return [], ""
+    rows = [
+        (
+            task,
+            strip(
+                grid.support[i], f"{grid.support.shape[1]} images of {task} it was shown", across=3
+            ),
+            strip(grid.after[i], f"what it draws of {task} after that"),
+        )
+        for i, task in enumerate(grid.tasks[:ROWS])
+    ]
+    return rows, where
+
+
+def _of_test(story: Story) -> SampleGrid | None:
+    if story.evidence_folder is None:
+        return None
+    path = story.evidence_folder / "samples.png"
+    try:
+        return read_sheet(path) if story.holds(path) else None
+    except DataError:
+        return None

@@ -1,0 +1,226 @@
+"""What a run looks like: each function makes one drawing of a `Story`, or None if it has nothing.
+
+A notebook shows what they return as it stands.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from metasearch.drawing.charts import Axis, Curve, Row, Spot, bars, intervals, scene
+from metasearch.drawing.charts import curves as draw_curves
+from metasearch.drawing.scene import Scene, series
+from metasearch.interval import mean_interval
+from metasearch.observe.importance import influences
+from metasearch.observe.selection import selections
+from metasearch.observe.space_map import space_map
+from metasearch.observe.taskmap import task_map
+from metasearch.observe.text import number, short_paths
+from metasearch.observe.trends import best_so_far, expected_best_of
+from metasearch.report.comparison import gap, ladder
+from metasearch.report.story import Story, score_of
+from metasearch.search.ledger import Record
+
+FAINT = 200  # trials in the background
+SMALL = (520.0, 300.0)
+
+
+def curves(story: Story, most: int = 6) -> Scene | None:
+    """Scores on unseen tasks over the budget: the best with intervals, the others behind."""
+    front = {r.number: i for i, r in enumerate(story.leaders.records[:most])}
+    lines, behind = [], []
+    for record in story.run.trials:
+        points = [(float(r.step), r.score, r.low, r.high) for r in story.reports[record.number]]
+        if not points:
+            continue
+        if record.number in front:
+            place = front[record.number]
+            lines.append((place, Curve(record.info.name, points, series(place), dots=True)))
+        else:
+            behind.append(Curve("", points, "grey", faint=True))
+    if not lines and not behind:
+        return None
+    best = [line for _, line in sorted(lines, key=lambda pair: -pair[0])]
+    x, y = Axis("gradient evaluations", low=0.0), Axis(story.score_title)
+    marks = draw_curves([*behind[:FAINT], *best], x, y, lower_is_better=story.sign > 0)
+    about = f"{len(best)} finished trials with their intervals, {len(behind)} others behind them."
+    return scene(marks, "Learning curves on unseen tasks", about)
+
+
+def history(story: Story) -> Scene | None:
+    """Every trial by when it ended, and the best so far with its interval."""
+    best = best_so_far(story.ended, story.run.info.direction)
+    if not best:
+        return None
+    points = [(float(b.ended), b.score, b.low, b.high) for b in best]
+    spots = [
+        Spot(n, o.score, "grey", o.state != "complete", f"{t.name}: {number(o.score)}, {o.reason}")
+        for n, (t, o) in enumerate(story.ended, 1)
+        if o.score is not None
+    ]
+    marks = draw_curves(
+        [Curve("", points, "accent", stepped=True)],
+        Axis("trials that ended", low=0.0),
+        Axis(story.score_title),
+        spots=spots,
+        lower_is_better=story.sign > 0,
+        size=SMALL,
+    )
+    about = f"The best after {len(story.ended)} trials is {number(best[-1].score)}."
+    return scene(marks, "Best so far", about, SMALL)
+
+
+def expected(story: Story) -> Scene | None:
+    """The best score to be expected of n of these trials, with what nine in ten choices give."""
+    found = expected_best_of(story.ended, story.run.info.direction)
+    if len(found) < 3:
+        return None
+    points = [(float(e.trials), e.mean, min(e.low, e.high), max(e.low, e.high)) for e in found]
+    x, y = Axis("trials", low=1.0), Axis(story.score_title)
+    line = Curve("", points, "s2")
+    marks = draw_curves([line], x, y, lower_is_better=story.sign > 0, size=SMALL)
+    half = found[len(found) // 2 - 1]
+    about = f"{half.trials} trials would have found {number(half.mean)} on average."
+    return scene(marks, "Expected best of n trials", about, SMALL)
+
+
+def importance(story: Story, most: int = 14) -> Scene | None:
+    """The share of the order of trials that each draw explains by itself."""
+    found = influences(story.run.info.draws, story.ended, story.run.info.direction)[:most]
+    if not found:
+        return None
+    names = short_paths([draw.path for draw in story.run.info.draws])
+    rows = [
+        (
+            names[i.path],
+            i.share,
+            f"{i.share:.0%}, best: {i.best}" if i.settled else "no more than chance",
+            "accent" if i.settled else "grey",
+        )
+        for i in found
+    ]
+    marks, height = bars(rows)
+    settled = [i.path for i in found if i.settled]
+    about = f"Settled: {', '.join(settled) or 'none'}."
+    return scene(marks, "What decides how good a trial is", about, (900.0, height))
+
+
+def parallel(story: Story, most: int = 9) -> Scene | None:
+    """Every trial as a line through what it drew; what a trial does not have is below, unset."""
+    info = story.run.info
+    title = f"{info.score}, best on top"
+    return space_map(info.draws, story.ended, info.direction, title, most=most)
+
+
+def tasks(story: Story, most: int = 10) -> Scene | None:
+    """The best trials on each unseen task, the hardest first."""
+    told = {f"{r.number:04d}": r.last.per_task for r in story.leaders.records[:most] if r.last}
+    return task_map(told, story.run.info.direction, "Unseen tasks and the best trials")
+
+
+def learning(story: Story, trial: int) -> Scene | None:
+    """One trial on each unseen task over its budget."""
+    told = {f"{r.step:,}": r.per_task for r in story.reports[trial]}
+    name = story.trial(trial).info.name
+    return task_map(told, story.run.info.direction, f"Unseen tasks over the budget of {name}")
+
+
+def strategy(story: Story, trial: int) -> dict[str, Scene]:
+    """Who was chosen when in one trial, for each axis on which a rule chose."""
+    return selections({r.step: r.scalars for r in story.reports[trial]})
+
+
+def evenness(story: Story, trial: int) -> Scene | None:
+    """How evenly the chances of one trial's rules are spread: 1 is uniform, 0 a single arm."""
+    lines, ends = [], []
+    for i, axis in enumerate(("tasks", "algorithms", "models")):
+        tag = f"strategy/{axis}/entropy"
+        told = [r for r in story.reports[trial] if tag in r.scalars]
+        points = [(float(r.step), abs(r.scalars[tag]), math.nan, math.nan) for r in told]
+        if points:
+            lines.append(Curve(axis, points, series(i), dots=True))
+            effective = told[-1].scalars.get(f"strategy/{axis}/effective", math.nan)
+            ends.append(f"{axis} as if {effective:.3g} had equal chances")
+    if not lines:
+        return None
+    x, y = Axis("gradient evaluations", low=0.0), Axis("evenness of chances", low=0.0)
+    marks = draw_curves(lines, x, y, size=(900.0, 240.0))
+    about = f"Entropy, 1 for equal chances. At the end: {', '.join(ends)}."
+    return scene(marks, "How evenly the rules choose", about, (900.0, 240.0))
+
+
+def rules(story: Story) -> Scene | None:
+    """What each choice of a strategy scored, over the trials that finished with it."""
+    rows = []
+    for draw in story.run.info.draws:
+        if draw.kind == "choice" and draw.path.startswith("strategy.") and not draw.only_if:
+            rows += _options(story, draw.path, [str(option) for option in draw.options])
+    if not rows:
+        return None
+    marks, height = intervals(rows, story.score_title)
+    about = "; ".join(f"{row.name}: {row.value}" for row in rows)
+    return scene(marks, "Finished trials by their strategy", about, (900.0, height))
+
+
+def _options(story: Story, path: str, options: Sequence[str]) -> list[Row]:
+    rows = []
+    for option in options:
+        scores = [
+            r.outcome.score
+            for r in story.leaders.records
+            if r.outcome and r.outcome.score is not None and str(r.info.params.get(path)) == option
+        ]
+        if scores:
+            mean, low, high = mean_interval(np.array(scores))
+            text = f"{number(mean)} in {len(scores)} trial{'s' * (len(scores) > 1)}"
+            name = f"{path.removeprefix('strategy.')}: {option}"
+            rows.append(Row(name, mean, low, high, "ink", text))
+    return rows
+
+
+def tradeoff(story: Story, watched: str) -> Scene | None:
+    """The score against one that is watched beside it; the trials that nobody beats in both."""
+    about = next((w for w in story.run.info.watched if w.name == watched), None)
+    told = [(r, story.leaders.told(r, watched)) for r in story.leaders.records]
+    known = [(r, value) for r, value in told if value is not None and r.outcome]
+    if about is None or len(known) < 3:
+        return None
+    sign = 1.0 if about.direction == "minimize" else -1.0
+    front = _front([(sign * v, story.sign * score_of(r), r) for r, v in known])
+    spots = [Spot(v, score_of(r), "grey", note=r.info.name) for r, v in known]
+    values = {r.number: v for r, v in known}
+    points = [(values[r.number], score_of(r), math.nan, math.nan) for r in front]
+    better = "lower" if sign > 0 else "higher"
+    lines = [Curve("", sorted(points), "accent", dots=True)]
+    low = min(values.values())
+    x = Axis(f"{watched} in {about.unit}, {better} is better", low=low)
+    y = Axis(story.score_title)
+    marks = draw_curves(lines, x, y, spots=spots, lower_is_better=story.sign > 0, size=SMALL)
+    names = ", ".join(r.info.name for r in front)
+    return scene(marks, f"{story.run.info.score} and {watched}", f"Beaten by none: {names}.", SMALL)
+
+
+def _front(known: Sequence[tuple[float, float, Record]]) -> list[Record]:
+    """Those that no other is as good as in both and better in one; low is good."""
+    return [
+        record
+        for x, y, record in known
+        if not any(a <= x and b <= y and (a, b) != (x, y) for a, b, _ in known)
+    ]
+
+
+PLOTS: Mapping[str, Callable[[Story], Scene | None]] = {
+    "ladder": ladder,
+    "curves": curves,
+    "history": history,
+    "expected": expected,
+    "importance": importance,
+    "parallel": parallel,
+    "tasks": tasks,
+    "rules": rules,
+    "gap": gap,
+}
+"""Plots of a whole run by name; those of one trial take its number besides."""
