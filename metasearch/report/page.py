@@ -40,7 +40,9 @@ def write_report(folder: Path | str, to: Path | None = None) -> Path:
     story = Story.of(folder)
     path = to or story.run.folder / NAME
     if not path.parent.is_dir():
-        raise ConfigError(f"{path}: there is no folder {path.parent}. Make it, or name another file.")
+        raise ConfigError(
+            f"{path}: there is no folder {path.parent}. Make it, or name another file."
+        )
     write_atomically(path, render(story), sync=False)
     return path
 
