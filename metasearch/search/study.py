@@ -6,23 +6,22 @@ or deleted journal cannot hurt. The journal is written for `optuna-dashboard` an
 
 from __future__ import annotations
 
-import json
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState, create_trial
 
 from metasearch.observe.base import Outcome
 from metasearch.rng import Stream
 from metasearch.search import advisors
 from metasearch.search.advisors import Pruner, Sampler
+from metasearch.search.journal import Journal, Storage
 from metasearch.search.ledger import Record
 from metasearch.space import sample
 
@@ -94,8 +93,8 @@ class Study:
         self._live: dict[int, _Live] = {}
         self._asked = len(past)
         draft = journal.with_name(f".{journal.name}.draft")
-        self._journal = _Journal(draft)
-        self._storage = optuna.storages.JournalStorage(self._journal)
+        self._journal = Journal(draft)
+        self._storage = Storage(self._journal)
         self._study = optuna.create_study(
             storage=self._storage,
             study_name=advice.name,
@@ -260,30 +259,3 @@ def _make_pruner(pruner: Pruner, reports: int) -> optuna.pruners.BasePruner:
         case advisors.Patient(patience=patience, margin=margin):
             made = kinds.PatientPruner(None, patience, margin)
     return made
-
-
-class _Journal(BaseJournalBackend):  # type: ignore[misc]
-    """Optuna's journal format with one writer, which reads back only what it just wrote.
-
-    Differs from `JournalFileBackend`, which locks, syncs and re-reads the file for every line:
-    the lease admits one writer, and what a power cut takes is rebuilt from the ledger.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("w", encoding="utf-8")
-        self._first = 0  # the number of the first of `_fresh`
-        self._fresh: list[dict[str, Any]] = []
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        lines = [json.dumps(log, separators=(",", ":")) for log in logs]
-        self._file.writelines(f"{line}\n" for line in lines)
-        self._file.flush()  # dashboards read along
-        self._fresh += [json.loads(line) for line in lines]
-
-    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        del self._fresh[: log_number_from - self._first]
-        self._first = log_number_from
-        return iter(tuple(self._fresh))
-
-    def close(self) -> None:
-        self._file.close()

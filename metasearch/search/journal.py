@@ -1,0 +1,144 @@
+"""The study's storage: Optuna's journal with one writer, and how far back advisors look."""
+
+from __future__ import annotations
+
+import bisect
+import copy
+import json
+import math
+from collections.abc import Container, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from optuna.storages import JournalStorage
+from optuna.storages.journal import BaseJournalBackend
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+LATEST = 1000  # trials that samplers and pruners see, besides
+BEST = 25  # of all; TPE never takes more for the good ones
+
+
+class Journal(BaseJournalBackend):  # type: ignore[misc]
+    """Optuna's journal format with one writer, which reads back only what it just wrote.
+
+    Differs from `JournalFileBackend`, which locks, syncs and re-reads the file for every line:
+    the lease admits one writer, and what a power cut takes is rebuilt from the ledger.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", encoding="utf-8")
+        self._first = 0  # the number of the first of `_fresh`
+        self._fresh: list[dict[str, Any]] = []
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Write lines, for dashboards to read along."""
+        lines = [json.dumps(log, separators=(",", ":")) for log in logs]
+        self._file.writelines(f"{line}\n" for line in lines)
+        self._file.flush()
+        self._fresh += [json.loads(line) for line in lines]
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """What was written from here on, as it would be read from the file."""
+        del self._fresh[: log_number_from - self._first]
+        self._first = log_number_from
+        return iter(tuple(self._fresh))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class Storage(JournalStorage):  # type: ignore[misc]
+    """Holds all trials of one study, and shows advisors a part of them that does not grow.
+
+    They see the trials that are not over, the `LATEST` asked, and of all the `BEST` in the order of
+    TPE: complete before pruned, then by score. For TPE that is the same density of the good as from
+    all trials; that of the bad, in which older trials count ever less, is made of the latest. A
+    pruner compares with the trials of late. What is seen depends on the trials alone, not on the
+    order in which they ended or on how often the search was continued. With several objectives
+    there is no such order, and all trials are seen.
+    """
+
+    def __init__(self, journal: BaseJournalBackend, *, whole: bool = False) -> None:
+        """`whole` shows all trials, for samplers whose state is in each of them."""
+        super().__init__(journal)
+        self._whole = whole
+        self._sign = 1.0
+        self._created = 0
+        self._open: list[int] = []  # numbers of trials that are not over
+        self._past: dict[int, FrozenTrial] = {}  # those that are, as far as they are shown
+        self._best: list[tuple[_Rank, int]] = []
+
+    def create_new_study(
+        self, directions: Sequence[StudyDirection], study_name: str | None = None
+    ) -> int:
+        """The one study of this storage."""
+        self._whole = self._whole or len(directions) > 1
+        self._sign = -1.0 if directions[0] == StudyDirection.MAXIMIZE else 1.0
+        return int(super().create_new_study(directions, study_name))
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """A trial that runs, or that is over if the template is."""
+        number: int = super().create_new_trial(study_id, template_trial)
+        self._created += 1
+        self._open.append(number)
+        self._forget(self._created - LATEST - 1)
+        if template_trial is not None and template_trial.state.is_finished():
+            self._close(number)
+        return number
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """End a trial, or begin one that waits."""
+        done: bool = super().set_trial_state_values(trial_id, state, values)
+        if state.is_finished():
+            self._close(trial_id)
+        return done
+
+    def get_all_trials(
+        self,
+        study_id: int,  # noqa: ARG002 - there is one
+        deepcopy: bool = True,  # noqa: FBT001, FBT002
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """What advisors see, by number."""
+        shown = [*self._past.values(), *(self.get_trial(number) for number in self._open)]
+        shown = [trial for trial in shown if states is None or trial.state in states]
+        shown.sort(key=lambda trial: trial.number)
+        return copy.deepcopy(shown) if deepcopy else shown
+
+    def _close(self, number: int) -> None:
+        self._open.remove(number)
+        self._past[number] = trial = self.get_trial(number)
+        if self._whole:
+            return
+        rank = _rank(trial, self._sign)
+        if rank is not None:
+            bisect.insort(self._best, (rank, number))
+        worse, self._best = self._best[BEST:], self._best[:BEST]
+        for dropped in (number, *(held for _, held in worse)):
+            self._forget(dropped)
+
+    def _forget(self, number: int) -> None:
+        """Show a trial no longer, unless it is among the latest or the best."""
+        late = self._whole or number >= self._created - LATEST
+        if not late and all(number != held for _, held in self._best):
+            self._past.pop(number, None)
+
+
+_Rank = tuple[int, float, float]
+
+
+def _rank(trial: FrozenTrial, sign: float) -> _Rank | None:
+    """The order in which TPE calls trials good; None if it never does."""
+    broken = sum(excess for excess in trial.constraints.values() if excess > 0)
+    if trial.state not in {TrialState.COMPLETE, TrialState.PRUNED}:
+        return None
+    if broken:
+        return 2, broken, 0.0
+    if trial.state == TrialState.COMPLETE:
+        return 0, sign * trial.value, 0.0
+    step, score = max(trial.intermediate_values.items(), default=(-1, 0.0))
+    return 1, -step, math.inf if math.isnan(score) else sign * score

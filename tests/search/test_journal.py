@@ -1,0 +1,104 @@
+"""What samplers and pruners see of a long search."""
+
+from __future__ import annotations
+
+import math
+
+import optuna
+import pytest
+from optuna.samplers._tpe.sampler import _split_trials, default_gamma
+from optuna.trial import TrialState, create_trial
+
+from metasearch.rng import Stream
+from metasearch.search import journal
+from metasearch.search.journal import BEST, LATEST, Journal, Storage
+
+SPACE = {"x": optuna.distributions.FloatDistribution(0, 1)}
+
+
+def trials(n: int, *kinds: TrialState):
+    """Trials with random ends, of these kinds in turn; some pruned ones diverged."""
+    rng = Stream(0).at("trials").numpy()
+    for i in range(n):
+        state, x = kinds[i % len(kinds)], float(rng.uniform())
+        steps = int(rng.integers(1, 4)) if state is TrialState.PRUNED else 4
+        curve = {step: x + 1 / step for step in range(1, steps + 1)}
+        if i % 7 == 0 and state is TrialState.PRUNED:
+            curve[steps] = math.nan
+        value = curve[4] if state is TrialState.COMPLETE else None
+        yield create_trial(
+            state=state, value=value, params={"x": x}, distributions=SPACE,
+            intermediate_values=curve,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def make(tmp_path):
+    opened = []
+
+    def study(direction="minimize", **how):
+        opened.append(Journal(tmp_path / f"{len(opened)}"))
+        storage = Storage(opened[-1], **how)
+        return optuna.create_study(storage=storage, direction=direction)
+
+    yield study
+    for file in opened:
+        file.close()
+
+
+def everything(study):
+    """All trials, past what the storage shows."""
+    return [study._storage.get_trial(number) for number in range(study._storage._created)]
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL),
+        (TrialState.PRUNED,) * 99 + (TrialState.COMPLETE,),  # fewer complete ones than are good
+    ],
+)
+def test_what_tpe_holds_for_good_is_the_same_as_among_all_trials(make, direction, kinds):
+    study = make(direction)
+    study.add_trials(list(trials(LATEST + 400, *kinds)))
+    ended = (TrialState.COMPLETE, TrialState.PRUNED)
+    whole = [trial for trial in everything(study) if trial.state in ended]
+    seen = study.get_trials(states=ended)
+    assert len(seen) < len(whole)
+    good, found = (
+        [trial.number for trial in _split_trials(study, some, default_gamma(len(some)))[0]]
+        for some in (whole, seen)
+    )
+    assert found == good and len(good) == BEST
+
+
+@pytest.mark.parametrize("order", ["as asked", "last first"])
+def test_the_latest_the_best_and_the_open_are_seen_in_whatever_order_they_end(
+    make, monkeypatch, order
+):
+    monkeypatch.setattr(journal, "LATEST", 10)
+    monkeypatch.setattr(journal, "BEST", 3)
+    study = make()
+    asked = [study.ask(SPACE) for _ in range(40)]
+    ending = [trial for trial in asked if trial.number not in {2, 5, 39}]
+    for trial in ending if order == "as asked" else ending[::-1]:
+        study.tell(trial, trial.params["x"])
+    best = sorted(ending, key=lambda trial: trial.params["x"])[:3]
+    expected = {2, 5} | {t.number for t in best} | set(range(30, 40))
+    assert [t.number for t in study.get_trials(deepcopy=False)] == sorted(expected)
+    assert study.get_trials(states=(TrialState.RUNNING,))[0].number == 2
+    assert study.best_trial.number == best[0].number
+
+
+def test_a_short_search_is_seen_as_it_is(make):
+    study = make()
+    study.add_trials(list(trials(60, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)))
+    assert study.trials == everything(study) and len(study.trials) == 60
+
+
+def test_all_is_seen_where_it_is_asked_for(make, monkeypatch):
+    monkeypatch.setattr(journal, "LATEST", 5)
+    study = make(whole=True)
+    study.add_trials(list(trials(60, TrialState.COMPLETE)))
+    assert study.trials == everything(study)
