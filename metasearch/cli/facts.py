@@ -66,6 +66,7 @@ def of_trial(trial: Record) -> dict[str, Any]:
         "name": trial.info.name,
         "state": outcome.state if outcome else "open",
         "reason": outcome.reason if outcome else "",
+        "detail": outcome.detail if outcome else "",
         "score": outcome.score if outcome else None,
         "low": outcome.low if outcome else None,
         "high": outcome.high if outcome else None,

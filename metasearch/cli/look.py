@@ -186,6 +186,7 @@ def _trial_text(run: Run, told: dict[str, Any]) -> str:
 
     rows: list[tuple[str, object]] = [
         ("state", f"{told['state']} {told['reason']}".strip()),
+        *([("because", told["detail"])] if told["detail"] else []),
         ("score", interval(told["score"], told["low"], told["high"])),
         ("before", f"{number(told['before'])} without adaptation"),
         ("spent", f"{told['step']:,} gradient evaluations, {span(told['seconds'] or 0)}"),

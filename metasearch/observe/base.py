@@ -55,13 +55,14 @@ class Outcome:
     """How a trial ended."""
 
     state: State
-    reason: str  # "finished" | "pruner" | "non_finite" | "user" | "out_of_memory" | "timeout" | ...
+    reason: str  # "finished" | "pruner" | "race" | "non_finite" | "user" | "out_of_memory" | ...
     score: float | None = None  # of the last report
     low: float | None = None
     high: float | None = None
     step: int = 0  # of the last report
     error: str = ""  # the last lines of a traceback
     seconds: float = 0.0
+    detail: str = ""  # more about the reason, as "worse than 0003 on 16 of 48 tasks, p 2e-06"
 
 
 class Observer(Protocol):

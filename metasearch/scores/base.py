@@ -136,6 +136,11 @@ class Score(Protocol):
         ...
 
     @property
+    def together(self) -> bool:
+        """Whether a task's number depends on which others are judged with it."""
+        ...
+
+    @property
     def needs_features(self) -> bool:
         """Whether `Subject.features` must be there."""
         ...

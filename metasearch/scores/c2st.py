@@ -30,6 +30,7 @@ class C2ST:
     unit: ClassVar[str] = "accuracy"
     proper: ClassVar[bool] = True
     looks_at: ClassVar[Sight] = "samples"
+    together: ClassVar[bool] = True
     needs_features: ClassVar[bool] = True
     needs_likelihood: ClassVar[bool] = False
     needs_encoder: ClassVar[bool] = False

@@ -35,6 +35,7 @@ class Copying:
     unit: ClassVar[str] = "z"
     proper: ClassVar[bool] = False
     looks_at: ClassVar[Sight] = "samples"
+    together: ClassVar[bool] = True
     needs_features: ClassVar[bool] = True
     needs_likelihood: ClassVar[bool] = False
     needs_encoder: ClassVar[bool] = False

@@ -25,6 +25,7 @@ class AdaptationCost:
     unit: ClassVar[str] = "gradient evaluations"
     proper: ClassVar[bool] = False
     looks_at: ClassVar[Sight] = "model"
+    together: ClassVar[bool] = False
     needs_features: ClassVar[bool] = False
     needs_likelihood: ClassVar[bool] = False
     needs_encoder: ClassVar[bool] = False

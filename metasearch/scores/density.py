@@ -30,6 +30,7 @@ class Density:
     unit: ClassVar[str] = "balls over k"
     proper: ClassVar[bool] = False
     looks_at: ClassVar[Sight] = "samples"
+    together: ClassVar[bool] = False
     needs_features: ClassVar[bool] = True
     needs_likelihood: ClassVar[bool] = False
     needs_encoder: ClassVar[bool] = False

@@ -29,6 +29,7 @@ class Diversity:
     unit: ClassVar[str] = "of real spread"
     proper: ClassVar[bool] = False
     looks_at: ClassVar[Sight] = "samples"
+    together: ClassVar[bool] = True
     needs_features: ClassVar[bool] = True
     needs_likelihood: ClassVar[bool] = False
     needs_encoder: ClassVar[bool] = False

@@ -36,6 +36,7 @@ class Frechet:
     unit: ClassVar[str] = "class variances"
     proper: ClassVar[bool] = True
     looks_at: ClassVar[Sight] = "samples"
+    together: ClassVar[bool] = True
     needs_features: ClassVar[bool] = True
     needs_likelihood: ClassVar[bool] = False
     needs_encoder: ClassVar[bool] = False

@@ -33,6 +33,7 @@ class JSD:
     unit: ClassVar[str] = "nats"  # of information about which is real; at most ln 2
     proper: ClassVar[bool] = True
     looks_at: ClassVar[Sight] = "samples"
+    together: ClassVar[bool] = True
     needs_features: ClassVar[bool] = True
     needs_likelihood: ClassVar[bool] = False
     needs_encoder: ClassVar[bool] = False

@@ -33,6 +33,7 @@ class KID:
     unit: ClassVar[str] = "100 KID"
     proper: ClassVar[bool] = True
     looks_at: ClassVar[Sight] = "samples"
+    together: ClassVar[bool] = False
     needs_features: ClassVar[bool] = True
     needs_likelihood: ClassVar[bool] = False
     needs_encoder: ClassVar[bool] = False

@@ -35,6 +35,7 @@ class NLL:
     unit: ClassVar[str] = "nats"  # per image, all pixels added up
     proper: ClassVar[bool] = True
     looks_at: ClassVar[Sight] = "model"
+    together: ClassVar[bool] = False
     needs_features: ClassVar[bool] = False
     needs_likelihood: ClassVar[bool] = True
     needs_encoder: ClassVar[bool] = False

@@ -34,6 +34,7 @@ class MMD:
     unit: ClassVar[str] = "100 MMD²"  # hundredths of a real image's kernel with itself
     proper: ClassVar[bool] = True
     looks_at: ClassVar[Sight] = "samples"
+    together: ClassVar[bool] = False
     needs_features: ClassVar[bool] = True
     needs_likelihood: ClassVar[bool] = False
     needs_encoder: ClassVar[bool] = False

@@ -29,6 +29,7 @@ class Precision:
     unit: ClassVar[str] = "share of samples"
     proper: ClassVar[bool] = False
     looks_at: ClassVar[Sight] = "samples"
+    together: ClassVar[bool] = False
     needs_features: ClassVar[bool] = True
     needs_likelihood: ClassVar[bool] = False
     needs_encoder: ClassVar[bool] = False

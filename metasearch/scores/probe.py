@@ -36,6 +36,7 @@ class Probe:
     unit: ClassVar[str] = "of query images"
     proper: ClassVar[bool] = False
     looks_at: ClassVar[Sight] = "learner"
+    together: ClassVar[bool] = False
     needs_features: ClassVar[bool] = False
     needs_likelihood: ClassVar[bool] = False
     needs_encoder: ClassVar[bool] = True

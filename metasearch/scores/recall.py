@@ -29,6 +29,7 @@ class Recall:
     unit: ClassVar[str] = "share of query"
     proper: ClassVar[bool] = False
     looks_at: ClassVar[Sight] = "samples"
+    together: ClassVar[bool] = False
     needs_features: ClassVar[bool] = True
     needs_likelihood: ClassVar[bool] = False
     needs_encoder: ClassVar[bool] = False

@@ -36,6 +36,7 @@ class Recognition:
     unit: ClassVar[str] = "share"  # of the images
     proper: ClassVar[bool] = False  # a typical image of each class is enough
     looks_at: ClassVar[Sight] = "samples"
+    together: ClassVar[bool] = False
     needs_features: ClassVar[bool] = True
     needs_likelihood: ClassVar[bool] = False
     needs_encoder: ClassVar[bool] = False

@@ -27,6 +27,7 @@ class Reconstruction:
     unit: ClassVar[str] = "squared light x 100"
     proper: ClassVar[bool] = False
     looks_at: ClassVar[Sight] = "model"
+    together: ClassVar[bool] = False
     needs_features: ClassVar[bool] = False
     needs_likelihood: ClassVar[bool] = False
     needs_encoder: ClassVar[bool] = True

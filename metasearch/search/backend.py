@@ -26,6 +26,7 @@ class Order:
     name: str
     folder: str  # of the trial; the runner finds there how far it came
     config: Mapping[str, Any]  # resolved
+    bar: Mapping[str, Any] | None = None  # `racing.Bar` as data, if the trial has to race
 
     def to_data(self) -> dict[str, Any]:
         """As a plain mapping that `Order(**data)` takes."""

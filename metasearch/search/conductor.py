@@ -6,7 +6,6 @@ Ledger first: what is not in it did not happen; what is, is never run again.
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import re
 from collections import deque
@@ -15,11 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from metasearch.errors import ConfigError
-from metasearch.observe.base import Observer, Outcome, SearchInfo, TrialInfo
+from metasearch.observe.base import Outcome, SearchInfo, TrialInfo
 from metasearch.observe.text import gist
+from metasearch.search.audience import Audience
 from metasearch.search.backend import Message, Order
 from metasearch.search.files import write_atomically
 from metasearch.search.ledger import Ledger, Record, revive_report
+from metasearch.search.racing import Pace
 from metasearch.search.signals import Signals
 from metasearch.search.study import Study
 from metasearch.space import dump
@@ -31,8 +32,6 @@ Fill = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Writes the defaults into a resolved tree; raises ConfigError if it cannot be run."""
 
 Ending = Literal["", "trials", "time", "interrupted", "failing"]
-
-log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -55,16 +54,18 @@ class Conductor:
         audience: Audience,
         signals: Signals,
         fill: Fill = dict,
+        pace: Pace | None = None,
     ) -> None:
-        """Begin with nothing asked; `resume` takes over what was."""
+        """Begin with nothing asked; `resume` takes over what was. With a pace, trials race."""
         self._info = info
         self._ledger = ledger
         self._study = study
         self._audience = audience
         self._signals = signals
         self._fill = fill
+        self._pace = pace
         self._live: dict[int, _Live] = {}
-        self._waiting: deque[Order] = deque()  # asked in an earlier sitting
+        self._waiting: deque[TrialInfo] = deque()  # asked in an earlier sitting
         self._asked = 0
         self._failures: list[str] | None = []  # of this sitting; None once a trial did not fail
 
@@ -74,17 +75,20 @@ class Conductor:
         done = [(r.info, r.outcome) for r in past if r.outcome]
         self._audience.opened(self._info, done)
         for record in past:
+            if record.outcome is not None:
+                self._set_pace(record.info, record.outcome)
+        for record in past:
             if record.outcome is None:
                 self._take_over(record)
 
     def _take_over(self, record: Record) -> None:
         reports = record.reports()
         curve = [(report.step, report.score) for report in reports]
-        live = _Live(record.info, curve, reports[-1] if reports else None)
+        live = _Live(record.info, curve, record.lost() or (reports[-1] if reports else None))
         self._live[record.number] = live
         outcome = self._judge(live) if live.last else None
         if outcome is None:
-            self._waiting.append(self._order(record.info))
+            self._waiting.append(record.info)
         else:  # it was over, and the driver died before it could write that down
             self._audience.started(record.info)
             self._end(live, outcome)
@@ -126,8 +130,9 @@ class Conductor:
         """A trial to run; those that were asked before come first."""
         if not self.open:
             return None
-        order = self._waiting.popleft() if self._waiting else self._ask()
-        self._audience.started(self._live[order.number].info)
+        info = self._waiting.popleft() if self._waiting else self._ask()
+        order = self._order(info)
+        self._audience.started(info)
         return order
 
     def heard(self, number: int, message: Message) -> bool:
@@ -156,7 +161,7 @@ class Conductor:
 
     # What happens behind the desk ---------------------------------------------------------------
 
-    def _ask(self) -> Order:
+    def _ask(self) -> TrialInfo:
         asked = self._study.ask()
         config = asked.config
         with contextlib.suppress(ConfigError):  # the worker will say so, and the trial has failed
@@ -165,18 +170,22 @@ class Conductor:
         self._ledger.asked(info, asked.seed)
         self._asked += 1
         self._live[info.number] = _Live(info)
-        return self._order(info)
+        return info
 
     def _order(self, info: TrialInfo) -> Order:
         folder = self._ledger.folder / "trials" / info.name
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "config.yaml", dump(info.config), sync=False)
-        return Order(info.number, info.name, str(folder.resolve()), info.config)
+        bar = self._pace.bar() if self._pace else None
+        data = bar.to_data() if bar else None
+        return Order(info.number, info.name, str(folder.resolve()), info.config, data)
 
     def _take_down(self, live: _Live, report: Report, samples: Mapping[str, Any] | None) -> None:
         self._ledger.reported(live.info, report)
-        live.curve.append((report.step, report.score))
         live.last = report
+        if report.lost:  # a score of some tasks is none: neither the study nor a plot is told
+            return
+        live.curve.append((report.step, report.score))
         judge = not report.final
         self._study.report(live.info.number, report.step, report.score, judge=judge)
         grid = SampleGrid(**samples) if samples else None
@@ -185,6 +194,11 @@ class Conductor:
     def _judge(self, live: _Live) -> Outcome | None:
         """How a trial ends with its last report, if it does."""
         assert live.last is not None, "only what was reported is judged"
+        if live.last.lost:
+            spent = live.last.cost.seconds
+            return Outcome(
+                "pruned", "race", step=live.last.step, seconds=spent, detail=live.last.lost
+            )
         if not math.isfinite(live.last.score):
             return _outcome(live.last, "pruned", "non_finite")
         if live.last.final:
@@ -212,51 +226,17 @@ class Conductor:
         notes = self._study.notes(number)
         self._ledger.done(live.info, outcome, tuple(live.curve), live.last, notes)
         del self._live[number]
+        self._set_pace(live.info, outcome)
         self._study.tell(number, live.info.name, outcome)
         self._audience.ended(live.info, outcome)
+
+    def _set_pace(self, info: TrialInfo, outcome: Outcome) -> None:
+        if self._pace is not None and outcome.score is not None and outcome.state == "complete":
+            self._pace.finished(info.name, outcome.score, lambda: self._ledger.reports(info))
 
     def _over_time(self) -> bool:
         limit = self._info.time_s
         return limit is not None and self._ledger.lease.elapsed_s >= limit
-
-
-class Audience:
-    """The observers of a search. One that fails is sent away: a picture never ends a search."""
-
-    def __init__(self, observers: Sequence[Observer]) -> None:
-        """Tell them nothing yet."""
-        self._observers = list(observers)
-        self._opened = False
-
-    def opened(self, search: SearchInfo, past: Sequence[tuple[TrialInfo, Outcome]]) -> None:
-        """See `Observer`."""
-        self._opened = True
-        self._each(lambda observer: observer.opened(search, past))
-
-    def started(self, trial: TrialInfo) -> None:
-        """See `Observer`."""
-        self._each(lambda observer: observer.started(trial))
-
-    def reported(self, trial: TrialInfo, report: Report) -> None:
-        """See `Observer`."""
-        self._each(lambda observer: observer.reported(trial, report))
-
-    def ended(self, trial: TrialInfo, outcome: Outcome) -> None:
-        """See `Observer`."""
-        self._each(lambda observer: observer.ended(trial, outcome))
-
-    def closed(self, *, interrupted: bool) -> None:
-        """See `Observer`; nothing is told to those who saw no opening."""
-        if self._opened:
-            self._each(lambda observer: observer.closed(interrupted))
-
-    def _each(self, tell: Callable[[Observer], None]) -> None:
-        for observer in tuple(self._observers):
-            try:
-                tell(observer)
-            except Exception:
-                log.exception("%s failed and is left out from here on", type(observer).__name__)
-                self._observers.remove(observer)
 
 
 def trial_name(number: int, config: Mapping[str, Any]) -> str:

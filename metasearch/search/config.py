@@ -15,6 +15,7 @@ from metasearch.errors import ConfigError
 from metasearch.registry import OneOf, Schema, component, to_data
 from metasearch.search.advisors import PRUNERS, SAMPLERS, TPE, Median, Pruner, Sampler
 from metasearch.search.check import check_tree
+from metasearch.search.racing import Racing
 from metasearch.space import Draw
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class SearchConfig:
     seed: int = 0
     sampler: Annotated[Sampler, OneOf(SAMPLERS)] = TPE()
     pruner: Annotated[Pruner, OneOf(PRUNERS)] = Median()
+    race: Racing | None = None  # stop trials that are clearly worse than the leader, task by task
     max_concurrent: int | None = None  # trials at once; null for as many as the resources allow
     cpus_per_trial: int = 1
     gpus_per_trial: float = 0.0  # a half lets two trials share one
@@ -178,6 +180,8 @@ def _read(document: space.Document, default_name: str) -> SearchFile:
     faults = [space.Fault(p.path, p.message, p.at_key) for p in wrong]
     if not faults:
         faults = [*_search_faults(document), *_trial_faults(document)]
+    if not faults:
+        faults = list(_race_faults(document.tree))
     if faults:
         raise document.error(faults)
     tree = document.tree.get("search") or {}
@@ -212,6 +216,19 @@ def _unknown_baselines(search: SearchConfig) -> Iterable[tuple[space.Path, str]]
     for i, name in enumerate(search.baselines):
         if name not in ALGORITHMS:
             yield ("baselines", i), ALGORITHMS.unknown(name)
+
+
+def _race_faults(tree: Mapping[str, Any]) -> Iterable[space.Fault]:
+    from metasearch.scores import SCORES
+
+    score = tree["trial"]["score"]
+    name = score if isinstance(score, str) else score["name"]
+    if (tree.get("search") or {}).get("race") is not None and SCORES[name]().together:
+        yield space.Fault(
+            ("search", "race"),
+            f"the score {name!r} judges all tasks together, so trials cannot race task by task. "
+            "Leave `race` out, or rank by another score.",
+        )
 
 
 def _trial_faults(document: space.Document) -> Iterable[space.Fault]:

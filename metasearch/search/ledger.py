@@ -51,7 +51,14 @@ class Record:
         return self.info.number
 
     def reports(self) -> list[Report]:
-        """Every report so far, by step, without pictures and snapshots."""
+        """Every report so far, by step, without pictures and snapshots, and but for a lost race."""
+        return [report for report in self._said() if not report.lost]
+
+    def lost(self) -> Report | None:
+        """The report of the race that was lost, if one was."""
+        return next((report for report in self._said() if report.lost), None)
+
+    def _said(self) -> list[Report]:
         path = self.folder / "reports.jsonl"
         with _as_written(path):
             return [revive_report(line) for line in read_lines(path)]
@@ -227,6 +234,10 @@ class Ledger:
         place = self.folder / "trials" / info.name
         append_line(place / "reports.jsonl", to_json(report.to_data()))
         self.lease.renew()
+
+    def reports(self, info: TrialInfo) -> list[Report]:
+        """Every report of a trial so far."""
+        return Record(info, self.folder / "trials" / info.name, 0.0).reports()
 
     def _write(self, name: str, data: Mapping[str, Any]) -> None:
         self.lease.check()

@@ -17,12 +17,14 @@ from metasearch import __version__, space
 from metasearch.errors import RunError
 from metasearch.observe.base import Observer, SearchInfo, Watched
 from metasearch.registry import to_data
+from metasearch.search.audience import Audience
 from metasearch.search.backend import Backend, Resources
-from metasearch.search.conductor import Audience, Conductor, Ending, Fill
+from metasearch.search.conductor import Conductor, Ending, Fill
 from metasearch.search.config import SearchConfig, SearchFile
 from metasearch.search.files import read_json, to_json, write_atomically
 from metasearch.search.ledger import FORMAT, Ledger, Record, Run, describe, open_run, read_records
 from metasearch.search.local import LocalBackend
+from metasearch.search.racing import Pace
 from metasearch.search.signals import Signals
 from metasearch.search.study import Advice, Study
 from metasearch.search.worker import DEFAULT_TRIAL
@@ -84,6 +86,11 @@ class Plan:
         return Advice(
             search.name, self.direction, search.seed, search.sampler, search.pruner, self.reports
         )
+
+    def pace(self) -> Pace | None:
+        """What trials race against; None if they do not."""
+        sign = 1.0 if self.direction == "minimize" else -1.0
+        return Pace(self.search.race, sign) if self.search.race else None
 
     def tree(self) -> dict[str, Any]:
         """As it stands in search.yaml: a search file again."""
@@ -177,7 +184,8 @@ def _sit(
         study = Study(ledger.folder / "study.journal", plan.space, plan.advice(), past)
         stack.callback(study.close)
         info = plan.info(ledger.folder)
-        conductor = Conductor(info, ledger, study, audience, signals, plan.fill)
+        pace = plan.pace()
+        conductor = Conductor(info, ledger, study, audience, signals, plan.fill, pace)
         conductor.resume(past)
         backend.run(conductor)
         return conductor.conclusion
@@ -226,6 +234,7 @@ def _open(ledger: Ledger, plan: Plan, data: Mapping[str, Any]) -> list[Record]:
 
 
 def _check_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    before = {**before, "search": {**to_data(SearchConfig()), **before["search"]}}
     old, new = (space.dump(_fixed(tree)).splitlines() for tree in (before, now))
     if old != new:
         changes = "\n".join(

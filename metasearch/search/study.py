@@ -207,6 +207,7 @@ def _attributes(name: str, outcome: Outcome) -> dict[str, Any]:
     shown = {
         "name": name,
         "reason": outcome.reason,
+        "detail": outcome.detail,
         "low": outcome.low,
         "high": outcome.high,
         "seconds": round(outcome.seconds, 3),

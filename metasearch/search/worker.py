@@ -23,6 +23,7 @@ from metasearch.errors import RunError
 from metasearch.search.backend import Message, Order
 from metasearch.search.files import read_json, to_json, write_atomically
 from metasearch.search.process import keep_freed_memory, limit_threads
+from metasearch.search.racing import Bar
 from metasearch.trial.report import Report, SampleGrid
 
 DEFAULT_TRIAL = "metasearch.trial.loop:trial_from_data"
@@ -31,8 +32,8 @@ ERROR_LINES = 30  # of a traceback
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE}
 
 
-Trial = Callable[[dict[str, Any], Path | None], Iterator[Report]]
-"""Takes a resolved config, and a snapshot's folder to go on from or None.
+Trial = Callable[..., Iterator[Report]]
+"""Takes a resolved config, a snapshot's folder to go on from or None, and `race=` if trials race.
 
 Raises RunError before its first report if the snapshot is damaged: then an older one is tried.
 """
@@ -98,11 +99,12 @@ class TrialRunner:
         trial = load_trial(self._trial)
         limit_threads(self._cpus)  # torch came with the trial
         folder = Path(order.folder)
+        more = {"race": Bar.of_data(order.bar)} if order.bar else {}
         for start in (*whole_checkpoints(folder), None):
             if start and (known := read_json(start / "report.json")):
                 # The driver may have died before it wrote this report down; it knows if not.
                 yield {"report": known, "samples": None}
-            reports = trial(dict(order.config), start)
+            reports = trial(dict(order.config), start, **more)
             try:
                 first = next(reports, None)
             except RunError:

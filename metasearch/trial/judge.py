@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from metasearch.interval import mean_interval
 from metasearch.models.base import EncoderModel, GenerativeModel, LikelihoodModel, noise_per_task
 from metasearch.models.conditions import conditioned
 from metasearch.rng import Stream
-from metasearch.scores.base import Features, Score, Subject
+from metasearch.scores.base import Features, Score, Subject, by_task
 from metasearch.scores.features import one_thread
 from metasearch.tasks.base import Batch, Episodes, Split, TaskDistribution, TaskId
 from metasearch.trial.config import TrialConfig
@@ -24,6 +24,12 @@ from metasearch.trial.report import SampleGrid
 
 CHUNK = 16  # tasks adapted at once: bounds memory, changes no number
 SHOWN = 6  # tasks in a sample grid
+Race = Callable[[Mapping[str, float], int], str]
+"""Takes the ranking score by task so far, and how often it is asked; says why to judge no further.
+
+An empty answer asks for more.
+"""
+
 _JUDGING = Stream(0).at("judging")  # apart from the trial's seed: repeats meet the same episodes
 
 
@@ -75,9 +81,22 @@ class Verdicts:
     domain: str  # what was generated and looked at
 
 
-def judge(adapter: AnyAdapter, engine: Engine, panel: Panel) -> Verdicts:
-    """Adapt to each task of the panel and score it; the learner is left as it was."""
-    after, new, diverged = scored(adapter, engine, panel)
+class Lost(Exception):  # noqa: N818 - no error: the word is that of a race
+    """A judgement was broken off."""
+
+    def __init__(self, why: str, seen: Mapping[str, float]) -> None:
+        super().__init__(why)
+        self.why = why
+        self.seen = seen  # the ranking score by task, as far as it came
+
+
+def judge(adapter: AnyAdapter, engine: Engine, panel: Panel, race: Race | None = None) -> Verdicts:
+    """Adapt to each task of the panel and score it; the learner is left as it was.
+
+    Raises:
+        Lost: the race said so.
+    """
+    after, new, diverged = scored(adapter, engine, panel, race)
     first = replace(panel, scores=panel.scores[:1])  # the others are asked of what adapted only
     before, old, _ = scored(adapter.still(), engine, first)
     grid = _grid(panel.episodes, before=old, after=new)
@@ -92,32 +111,62 @@ def applies(score: Score, family: GenerativeModel) -> bool:
 
 
 def scored(
-    adapter: AnyAdapter, engine: Engine, panel: Panel
+    adapter: AnyAdapter, engine: Engine, panel: Panel, race: Race | None = None
 ) -> tuple[dict[str, np.ndarray], Batch, int]:
-    """Every score per task, the samples [tasks * n, ...], and how many tasks diverged."""
+    """Every score per task, the samples [tasks * n, ...], and how many tasks diverged.
+
+    Raises:
+        Lost: the race said so.
+    """
     scores = [s for s in panel.scores if applies(s, adapter.learner.family)]
     of_models: list[dict[str, Tensor]] = []
     drawn: list[Batch] = []
-    for start in range(0, len(panel.tasks), CHUNK):
-        some = range(start, min(start + CHUNK, len(panel.tasks)))
-        episodes = conditioned(adapter.learner.family, panel.episodes.select(some))
-        tasks = len(episodes.tasks)
-        noise = noise_per_task(adapter.learner.family, _JUDGING.at("noise"), episodes.tasks)
-        adapted = adapter.adapt(engine, episodes.support, tasks, noise)
-        subject = Subject(adapted, episodes, noise, panel.features, panel.samples)
+    seen: dict[str, float] = {}
+    lots = _lots(len(panel.tasks))
+    for lot in lots:
+        subject = _adapted_to(adapter, engine, panel, lot)
         with torch.no_grad():
             drawn.append(subject.samples)
             of_models.append({s.name: s(subject) for s in scores if s.looks_at == "model"})
-    samples = {d: torch.cat([part[d] for part in drawn]) for d in drawn[0]}
+            if race is not None:
+                ranking = of_models[-1].get(scores[0].name)
+                ranking = scores[0](subject) if ranking is None else ranking
+                seen |= dict(zip(subject.episodes.tasks, ranking.tolist(), strict=True))
+                if why := race(seen, len(lots)):
+                    raise Lost(why, seen)
+    back = torch.tensor([i for lot in lots for i in lot]).argsort()
+    samples = {d: _in_order([part[d] for part in drawn], back) for d in drawn[0]}
     # A score of samples may look at all tasks together (a critic does), so it sees them once.
     whole = replace(subject, episodes=panel.episodes).posing(samples)
     values = {
-        s.name: torch.cat([p[s.name] for p in of_models]) if s.looks_at == "model" else s(whole)
+        s.name: _in_order([p[s.name] for p in of_models], back)
+        if s.looks_at == "model"
+        else s(whole)
         for s in scores
     }
     found = {name: x.detach().double().cpu().numpy() for name, x in values.items()}
     diverged = int(np.max([np.sum(~np.isfinite(v)) for v in found.values()]))
     return found, samples, diverged
+
+
+def _lots(tasks: int) -> list[range]:
+    """Which tasks are adapted at once: every so many-th, for neighbours by name are alike."""
+    lots = -(-tasks // CHUNK)
+    return [range(first, tasks, lots) for first in range(lots)]
+
+
+def _adapted_to(adapter: AnyAdapter, engine: Engine, panel: Panel, lot: range) -> Subject:
+    family = adapter.learner.family
+    episodes = conditioned(family, panel.episodes.select(lot))
+    noise = noise_per_task(family, _JUDGING.at("noise"), episodes.tasks)
+    adapted = adapter.adapt(engine, episodes.support, len(episodes.tasks), noise)
+    return Subject(adapted, episodes, noise, panel.features, panel.samples)
+
+
+def _in_order(parts: list[Tensor], back: Tensor) -> Tensor:
+    """Rows of the lots, one after another, to rows of the tasks as the panel has them."""
+    rows = torch.cat(parts)
+    return by_task(rows, len(back))[back.to(rows.device)].flatten(0, 1)
 
 
 def settle(values: np.ndarray, *, worst_is_high: bool) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -23,12 +23,19 @@ from metasearch.trial.anchors import ends_of_scale
 from metasearch.trial.checkpoint import Frozen
 from metasearch.trial.chosen import story
 from metasearch.trial.config import TrialConfig, from_data
-from metasearch.trial.judge import Panel, Verdicts, judge, settle
+from metasearch.trial.judge import Lost, Panel, Verdicts, judge, settle
 from metasearch.trial.population import Champion
 from metasearch.trial.practice import Practice
 from metasearch.trial.report import Cost, Report
 
 PATIENCE = 50  # meta-steps in a row without one finite task, after which a trial has diverged
+
+
+Race = Callable[[int, Mapping[str, float], int], str]
+"""Takes the rung, its scores by task so far, and how often it is asked at a rung.
+
+Says why the trial is clearly worse than it has to be, or nothing.
+"""
 
 
 @dataclass(frozen=True)
@@ -63,11 +70,16 @@ def bench_for(config: TrialConfig) -> Bench:
 
 
 def run_trial(
-    config: TrialConfig, *, resume: Path | None = None, bench: Bench | None = None
+    config: TrialConfig,
+    *,
+    resume: Path | None = None,
+    bench: Bench | None = None,
+    race: Race | None = None,
 ) -> Iterator[Report]:
     """Meta-train under the config and report on unseen tasks, `budget.reports` times.
 
-    Continued from a snapshot, the reports that follow are those of the uninterrupted trial.
+    Continued from a snapshot, the reports that follow are those of the uninterrupted trial. A race
+    changes no report; when it is lost, the trial ends with one that says so.
 
     Raises:
         ConfigError: the families do not fit the source.
@@ -75,15 +87,18 @@ def run_trial(
         RunError: the snapshot cannot be read.
     """
     trial = Trial.open(config, bench or bench_for(config))
+    trial.race = race
     if resume is not None:
         trial.restore(Frozen.load(resume, trial.device))
     while not trial.finished:
         yield trial.advance()
 
 
-def trial_from_data(config: dict[str, Any], resume: Path | None) -> Iterator[Report]:
+def trial_from_data(
+    config: dict[str, Any], resume: Path | None, race: Race | None = None
+) -> Iterator[Report]:
     """`run_trial` for those who carry plain data: a resolved config as it stands in config.yaml."""
-    return run_trial(from_data(config), resume=resume)
+    return run_trial(from_data(config), resume=resume, race=race)
 
 
 @dataclass
@@ -101,6 +116,7 @@ class Trial:
     seconds: float = 0.0
     barren: int = 0  # meta-steps in a row without a finite task
     finished: bool = False
+    race: Race | None = None
     _tally: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     @staticmethod
@@ -164,7 +180,10 @@ class Trial:
             self.gradients += self.practice.close(self.meta_steps)
         champion, cost = self.practice.crown()
         self.gradients += cost
-        verdicts = judge(champion.adapter, config.engine, self.panel)
+        try:
+            verdicts = judge(champion.adapter, config.engine, self.panel, self._race_at(step))
+        except Lost as lost:
+            return self._lost(step, began, lost)
         worst_is_high = config.score.direction == "minimize"
         after = settle(verdicts.after[config.score.name], worst_is_high=worst_is_high)
         if diverged:
@@ -183,6 +202,28 @@ class Trial:
             scalars=self._scalars(verdicts, champion),
             samples=verdicts.grid,
             snapshot=self.freeze(),
+        )
+
+    def _race_at(self, step: int) -> Callable[[Mapping[str, float], int], str] | None:
+        race = self.race
+        return None if race is None else lambda seen, looks: race(step, seen, looks)
+
+    def _lost(self, step: int, began: float, lost: Lost) -> Report:
+        """What is said where a judgement was broken off; the trial is over."""
+        self.finished = True
+        self._tally.clear()
+        self.seconds += time.monotonic() - began
+        return Report(
+            step=step,
+            final=True,
+            cost=Cost(self.gradients, self.meta_steps, self.seconds),
+            score=float(np.mean(list(lost.seen.values()))),
+            low=np.nan,
+            high=np.nan,
+            before=np.nan,
+            per_task=lost.seen,
+            scalars={},
+            lost=lost.why,
         )
 
     def _scalars(self, verdicts: Verdicts, champion: Champion) -> dict[str, float]:

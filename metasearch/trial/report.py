@@ -55,6 +55,7 @@ class Report:
     scalars: Mapping[str, float]  # "loss/<player>", "score/<name>", "tasks/non_finite", ...
     samples: SampleGrid | None = None
     snapshot: Snapshot | None = None
+    lost: str = ""  # how a race was lost: `per_task` holds the tasks seen, `score` is their mean
 
     def to_data(self) -> dict[str, Any]:
         """Plain JSON-like data, without pictures and snapshot: one line of reports.jsonl."""
@@ -68,6 +69,7 @@ class Report:
             "before": self.before,
             "per_task": dict(self.per_task),
             "scalars": dict(self.scalars),
+            "lost": self.lost,
         }
 
     @staticmethod

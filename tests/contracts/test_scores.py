@@ -35,7 +35,7 @@ def test_it_says_what_it_is(score):
     assert score.unit
     assert score.looks_at in {"samples", "model", "learner"}
     needs = (score.needs_features, score.needs_likelihood, score.needs_encoder)
-    flags = (score.proper, *needs)
+    flags = (score.proper, score.together, *needs)
     assert all(isinstance(flag, bool) for flag in flags)
     assert score.looks_at == "model" or not score.needs_likelihood
     assert score.looks_at != "samples" or not score.needs_encoder
@@ -73,6 +73,12 @@ def test_reordering_tasks_reorders_values(score):
     torch.testing.assert_close(
         score(rearranged(whole, order)), score(whole)[order], rtol=1e-9, atol=1e-9
     )
+
+
+def test_a_score_that_does_not_look_at_all_together_gives_a_task_what_it_gets_alone(score):
+    whole, some = subject(5), [0, 3]
+    alike = torch.allclose(score(rearranged(whole, some)), score(whole)[some], rtol=1e-9, atol=1e-9)
+    assert alike is not score.together
 
 
 def test_the_order_of_images_does_not_matter(score):

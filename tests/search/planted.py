@@ -6,8 +6,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,16 @@ class Mark:
         (folder / "made.json").write_text(json.dumps(self.made))
 
 
-def trial(config: dict[str, Any], resume: Path | None) -> Iterator[Report]:
+def trial(
+    config: dict[str, Any],
+    resume: Path | None,
+    race: Callable[[int, Mapping[str, float], int], str] | None = None,
+) -> Iterator[Report]:
     """Scores fall from 1 + `x` to `x`; `end` says what else happens, and at which report.
 
     `end` is a mapping with a `name`: "well", "nan", "raise", "memory", "mute" (no final report),
-    "die" (the process exits, but for the first time only if `once`).
+    "die" (the process exits, but for the first time only if `once`). With `tasks`, there are so
+    many, judged eight at a time, and the trial may lose a race.
     """
     total, x = config.get("reports", 4), float(config["x"])
     end = {"name": "well", "at": 2, **config.get("end", {})}
@@ -50,7 +55,22 @@ def trial(config: dict[str, Any], resume: Path | None) -> Iterator[Report]:
             return
         if happens == "die" and not (end.get("once") and resume):
             os._exit(7)
-        yield report(config, made, total, score(x, made, total, happens))
+        made_report = report(config, made, total, score(x, made, total, happens))
+        if race and (lost := _judged(made_report, race)):
+            yield lost
+            return
+        yield made_report
+
+
+def _judged(whole: Report, race: Callable[[int, Mapping[str, float], int], str]) -> Report | None:
+    """The report of a race that was lost, if it was."""
+    tasks = list(whole.per_task)
+    for end in range(8, len(tasks) + 8, 8):
+        seen = {task: whole.per_task[task] for task in tasks[:end]}
+        if why := race(whole.step, seen, -(-len(tasks) // 8)):
+            mean = float(np.mean(list(seen.values())))
+            return replace(whole, final=True, score=mean, per_task=seen, snapshot=None, lost=why)
+    return None
 
 
 def score(x: float, made: int, total: int, happens: str = "well") -> float:
@@ -73,11 +93,19 @@ def report(config: Mapping[str, Any], made: int, total: int, value: float) -> Re
         low=value - 0.1,
         high=value + 0.1,
         before=2.0,
-        per_task={"a": value, "b": value},
+        per_task=_per_task(config, value),
         scalars={"loss/x": value},
         samples=SampleGrid(("a",), grid, grid, grid) if config.get("pictures") else None,
         snapshot=Mark(made) if config.get("snapshots") else None,
     )
+
+
+def _per_task(config: Mapping[str, Any], value: float) -> dict[str, float]:
+    if "tasks" not in config:
+        return {"a": value, "b": value}
+    own = np.random.default_rng(int(config["x"] * 1e9)).normal(size=config["tasks"])
+    scatter = 0.05 * (own - own.mean())
+    return {f"{i:02d}": value + float(away) for i, away in enumerate(scatter)}
 
 
 def _made(resume: Path) -> int:

@@ -91,6 +91,39 @@ def test_resuming_equals_not_stopping_bit_for_bit(bench, tmp_path, changes, afte
     assert all(torch.equal(ends[0][f][k], ends[1][f][k]) for f in ends[0] for k in ends[0][f])
 
 
+def test_a_race_that_is_not_lost_changes_no_report(bench, monkeypatch):
+    monkeypatch.setattr("metasearch.trial.judge.CHUNK", 2)
+    asked = []
+
+    def ask(step, seen, looks):
+        asked.append((step, dict(seen), looks))
+        return ""
+
+    whole = list(run_trial(config(**POOL), bench=bench))
+    raced = run_trial(config(**POOL), bench=bench, race=ask)
+    assert told(raced) == told(whole)
+    assert [step for step, _, _ in asked] == [120, 120, 240, 240, 360, 360]
+    assert {looks for _, _, looks in asked} == {2}
+    for lot, (step, seen, _) in enumerate(asked):
+        per_task = next(r for r in whole if r.step == step).per_task
+        assert len(seen) == (4 if lot % 2 else 2)
+        assert seen == pytest.approx({task: per_task[task] for task in seen}, rel=1e-5)
+
+
+def test_a_race_that_is_lost_ends_the_trial_with_what_was_seen(bench, monkeypatch):
+    monkeypatch.setattr("metasearch.trial.judge.CHUNK", 2)
+    whole = list(run_trial(config(), bench=bench))
+    raced = run_trial(
+        config(), bench=bench, race=lambda step, *_: "too slow" if step == 240 else ""
+    )
+    first, last = raced
+    assert told([first]) == told(whole[:1])
+    assert (last.step, last.final, last.lost) == (240, True, "too slow")
+    assert list(last.per_task) == list(whole[1].per_task)[::2], "every second task by name"
+    assert last.score == np.mean(list(last.per_task.values()))
+    assert last.snapshot is None and last.cost.gradients == whole[1].cost.gradients
+
+
 def test_the_score_of_a_report_is_what_judging_its_snapshot_gives(bench, tmp_path):
     cfg = config(**POOL)
     *_, last = run_trial(cfg, bench=bench)

@@ -1,0 +1,50 @@
+"""Who is told what happens in a search, and is sent away if it fails."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from metasearch.observe.base import Observer, Outcome, SearchInfo, TrialInfo
+from metasearch.trial.report import Report
+
+log = logging.getLogger(__name__)
+
+
+class Audience:
+    """The observers of a search. One that fails is sent away: a picture never ends a search."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        """Tell them nothing yet."""
+        self._observers = list(observers)
+        self._opened = False
+
+    def opened(self, search: SearchInfo, past: Sequence[tuple[TrialInfo, Outcome]]) -> None:
+        """See `Observer`."""
+        self._opened = True
+        self._each(lambda observer: observer.opened(search, past))
+
+    def started(self, trial: TrialInfo) -> None:
+        """See `Observer`."""
+        self._each(lambda observer: observer.started(trial))
+
+    def reported(self, trial: TrialInfo, report: Report) -> None:
+        """See `Observer`."""
+        self._each(lambda observer: observer.reported(trial, report))
+
+    def ended(self, trial: TrialInfo, outcome: Outcome) -> None:
+        """See `Observer`."""
+        self._each(lambda observer: observer.ended(trial, outcome))
+
+    def closed(self, *, interrupted: bool) -> None:
+        """See `Observer`; nothing is told to those who saw no opening."""
+        if self._opened:
+            self._each(lambda observer: observer.closed(interrupted))
+
+    def _each(self, tell: Callable[[Observer], None]) -> None:
+        for observer in tuple(self._observers):
+            try:
+                tell(observer)
+            except Exception:
+                log.exception("%s failed and is left out from here on", type(observer).__name__)
+                self._observers.remove(observer)
