@@ -235,10 +235,6 @@ class Ledger:
         append_line(place / "reports.jsonl", to_json(report.to_data()))
         self.lease.renew()
 
-    def reports(self, info: TrialInfo) -> list[Report]:
-        """Every report of a trial so far."""
-        return Record(info, self.folder / "trials" / info.name, 0.0).reports()
-
     def _write(self, name: str, data: Mapping[str, Any]) -> None:
         self.lease.check()
         write_atomically(self.folder / "ledger" / name, to_json(data) + "\n")
