@@ -11,6 +11,7 @@ from metasearch.selectors.gxd import GxD
 from metasearch.selectors.halving import Halving
 from metasearch.selectors.mixture import Mixture
 from metasearch.selectors.ohtm import OHTM
+from metasearch.selectors.paced import Paced
 from metasearch.selectors.plr import PLR
 from metasearch.selectors.race import Race
 from metasearch.selectors.random import Random
@@ -25,6 +26,7 @@ SELECTORS = Table(
         "dro": DRO,
         "plr": PLR,
         "ohtm": OHTM,
+        "paced": Paced,
         "exp3s": Exp3S,
         "diverse": Diverse,
         "race": Race,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from metasearch.algorithms.base import MetaGradient, MetaStep, outer_losses
+from metasearch.engine.base import InnerLoop
 from metasearch.engine.shared import Shared
 from metasearch.models.base import LikelihoodModel, Params, noise_per_task, shared_noise
 from metasearch.models.conditions import conditioned
@@ -25,7 +26,7 @@ from metasearch.trial.config import TrialConfig
 from metasearch.trial.judge import to_device
 from metasearch.trial.member import Member
 from metasearch.trial.population import Champion, Population, selector_of
-from metasearch.trial.turn import Turn
+from metasearch.trial.turn import NOTHING_KNOWN, Turn
 from metasearch.trial.validation import Validation
 
 SKETCH = 64  # numbers that a task's displacement is sketched in
@@ -52,6 +53,8 @@ class Practice:
     validation: Validation | None  # None if no rule asks for it
     reference: PixelFloor | None  # what the losses of tasks are held against; None likewise
     turn: Turn | None = None
+    # Losses of a member on `inner`, from the end of a segment to the beginning of the next.
+    known: tuple[int, Mapping[InnerLoop, np.ndarray]] = (-1, NOTHING_KNOWN)
 
     @staticmethod
     def open(
@@ -112,7 +115,8 @@ class Practice:
         turn = Turn.begin(model, algorithms, play, population.members[model])
         if self.validation is None:
             return turn, 0
-        turn.before, cost = turn.measure(config.algorithms, self.validation)
+        known = self.known[1] if self.known[0] == model else NOTHING_KNOWN
+        turn.before, cost = turn.measure(config.algorithms, self.validation, known)
         turn.spent += cost / len(algorithms.arms)
         return turn, cost
 
@@ -179,6 +183,7 @@ class Practice:
         The winner of a race takes the place of its member.
         """
         turn, self.turn = self.turn, None
+        self.known = (-1, NOTHING_KNOWN)
         if turn is None:
             return 0
         config, population = self.config, self.population
@@ -197,6 +202,8 @@ class Practice:
             told, more = replace(told, payoff=payoff), more + extra
         population.learn("models", turn.only_model(len(config.models)), told)
         self._exchange(number)
+        if not isinstance(config.strategy.models, Exchanger):  # who may have changed the member
+            self.known = (turn.model, turn.known(config.algorithms, after))
         return cost + more
 
     def _exchange(self, number: int) -> None:

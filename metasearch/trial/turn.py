@@ -13,12 +13,15 @@ from torch import Tensor
 from metasearch.algorithms.base import Adapter, MetaAlgorithm, MetaGradient, MetaStep
 from metasearch.algorithms.combine import blend, coordinates, with_surgery
 from metasearch.algorithms.together import together
+from metasearch.engine.base import InnerLoop
 from metasearch.models.base import NoiseSource, Params
 from metasearch.selectors.base import Choice, Feedback, Play
 from metasearch.tasks.base import Episodes
 from metasearch.trial.config import Outer
 from metasearch.trial.member import Member
 from metasearch.trial.validation import Validation
+
+NOTHING_KNOWN: Mapping[InnerLoop, np.ndarray] = {}
 
 
 @dataclass
@@ -100,17 +103,23 @@ class Turn:
         ]
 
     def measure(
-        self, algorithms: Sequence[MetaAlgorithm], validation: Validation
+        self,
+        algorithms: Sequence[MetaAlgorithm],
+        validation: Validation,
+        known: Mapping[InnerLoop, np.ndarray] = NOTHING_KNOWN,
     ) -> tuple[np.ndarray, int]:
         """The arms' losses on `inner`, [arms, v], and what looking cost.
 
-        In a blend there is one state, and one look at it serves all arms of one inner loop.
+        In a blend there is one state, and one look at it serves all arms of one inner loop. What is
+        `known` of the member by inner loop is not looked at again.
         """
         adapters = self.adapters(algorithms)
         seen: dict[Any, np.ndarray] = {}
         cost, rows = 0, []
         for i, adapter in enumerate(adapters):
             key = (i if self.play == "race" or adapter.rates else 0, adapter.inner)
+            if key not in seen and adapter.inner in known and not adapter.rates:
+                seen[key] = known[adapter.inner]
             if key not in seen:
                 seen[key] = validation.losses(adapter)
                 cost += validation.cost(adapter)
@@ -132,14 +141,20 @@ class Turn:
 
     def of_model(self, after: np.ndarray) -> Feedback:
         """What the model brought: by the algorithm that ended best, at the cost of all."""
-        best = int(np.where(np.isfinite(after), after, np.inf).mean(1).argmin())
+        best = _first(after)
         before, end = self.before[[best]], after[[best]]
         return Feedback(before, end, end.copy(), np.array([self.spent.sum()]))
 
     def winner(self, after: np.ndarray) -> Member:
         """The lane with the lowest mean loss, where one that diverged is the worst."""
-        means = np.where(np.isfinite(after), after, np.inf).mean(1)
-        return self.lanes[int(means.argmin())] if self.play == "race" else self.lanes[0]
+        return self.lanes[_first(after)] if self.play == "race" else self.lanes[0]
+
+    def known(
+        self, algorithms: Sequence[MetaAlgorithm], after: np.ndarray
+    ) -> dict[InnerLoop, np.ndarray]:
+        """The losses [v] of what goes on, by inner loop, as `measure` found them."""
+        arms = [_first(after)] if self.play == "race" else range(len(after))
+        return {algorithms[self.choice.arms[i]].inner.at_test(): after[i] for i in arms}
 
     def freeze(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
         """For a snapshot in the middle of a segment."""
@@ -180,3 +195,8 @@ class Turn:
                 lane.thaw(tensors, f"lane-{i}")
         turn.last = [dict(tensors[f"turn-gradient-{i}"]) for i in range(state["gradients"])]
         return turn
+
+
+def _first(losses: np.ndarray) -> int:
+    """Which of the arms [arms, v] has the lowest mean, where one that diverged is the worst."""
+    return int(np.where(np.isfinite(losses), losses, np.inf).mean(1).argmin())

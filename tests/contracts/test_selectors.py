@@ -134,6 +134,7 @@ UNIFORM = {
     "dro": {"eps": 1.0},
     "plr": {"eps": 1.0},
     "ohtm": {"eps": 1.0},
+    "paced": {"eps": 1.0},
     "exp3s": {"eps": 1.0},
     "diverse": {"eps": 1.0},
     "blend": {"eps": 1.0},

@@ -15,6 +15,7 @@ from metasearch.selectors.dpp import draw, marginals
 from metasearch.selectors.dro import DRO
 from metasearch.selectors.exp3s import Exp3S
 from metasearch.selectors.ohtm import OHTM
+from metasearch.selectors.paced import Paced
 from metasearch.selectors.paired import signed_rank
 from metasearch.selectors.plr import PLR
 from metasearch.selectors.random import Random
@@ -212,6 +213,41 @@ def test_a_kernel_of_low_rank_still_gives_any_batch_size():
     assert len(set(choice.arms)) == 8
 
 
+def test_paced_leaves_the_spoiled_tasks_out_and_looks_at_them_now_and_then():
+    spoiled = np.array([False] * 14 + [True] * 6)
+
+    def losses(step):
+        return np.where(spoiled, 240.0, 125.0 - 0.02 * step) + Stream(2).at(step).numpy().normal(
+            0, 10, 20
+        )
+
+    rule = Paced(keep=0.7, warmup=0.0, eps=0.1)
+    counts, _ = run(rule, losses, 1000, arms=Arms(20))
+    share = counts[spoiled].sum() / counts.sum()
+    assert share == pytest.approx(0.1 * 6 / 20, abs=0.02)  # what the floor gives them
+    assert counts[~spoiled].min() > 0.8 * counts[~spoiled].mean()
+
+
+def test_paced_goes_by_excess_where_it_is_told_to():
+    rule = Paced(keep=0.5, warmup=0.0, eps=0.0, by="excess")
+    state = rule.init(Arms(4))
+    told_all = Feedback(*(np.full((4, 1), np.nan),), np.array([[9.0], [8.0], [1.0], [2.0]]),
+                        np.array([[0.0], [1.0], [5.0], [6.0]]), np.ones(4))  # fmt: skip
+    state = rule.update(state, Choice((0, 1, 2, 3), (0.25,) * 4, np.full(4, 0.25)), told_all)
+    choice, _ = rule.choose(state, 2, np.random.default_rng(0), 1.0)
+    assert set(choice.arms) == {0, 1}
+
+
+def test_paced_shrinks_from_all_tasks_to_the_share_it_keeps():
+    rule = Paced(keep=0.5, warmup=0.4, eps=0.0)
+    state = {"score": np.arange(10.0), "mean": np.zeros(1)}
+    kept = [
+        int((rule.choose(state, 2, np.random.default_rng(0), at)[0].probabilities > 0).sum())
+        for at in (0.0, 0.2, 0.4, 1.0)
+    ]
+    assert kept == [10, 8, 5, 5]
+
+
 def two_clusters(rule, seed, steps=400):
     """Eight tasks pull a point to +1, two to -1; how often the two are drawn, in the second half."""
     centres, x = np.array([1.0] * 8 + [-1.0] * 2), 0.0
@@ -233,9 +269,9 @@ def two_clusters(rule, seed, steps=400):
 def test_competitive_and_cooperative_rules_move_conflicting_tasks_in_opposite_directions():
     uniform = 0.2
     hard = [two_clusters(DRO(eta=0.1, level="task"), seed) for seed in range(20)]
-    agreeing = [two_clusters(Diverse(), seed) for seed in range(20)]
     assert min(hard) > uniform
-    assert max(agreeing) < uniform
+    for rule in (Diverse(), Paced(keep=0.8, warmup=0.0)):
+        assert max(two_clusters(rule, seed) for seed in range(20)) < uniform
 
 
 def test_signed_ranks_are_those_of_wilcoxon():
