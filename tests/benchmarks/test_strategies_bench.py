@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.strategies import CELLS, REGIMES, draw, recipe, table
+from benchmarks.strategies import CELLS, REGIMES, axis_of, draw, recipe, run, table
 from metasearch.trial.config import from_data, problems
+from metasearch.trial.judge import scored
+from metasearch.trial.loop import Trial, bench_for
 
 
 def planted(gain, *, seeds=5, tasks=30):
@@ -15,8 +17,9 @@ def planted(gain, *, seeds=5, tasks=30):
     found = []
     for seed in range(seeds):
         for cell in CELLS:
+            shift = {"models": 30.0}.get(axis_of(cell), 0.0)  # trials of other axes are others
             noise = rng.normal(0, 1, tasks)
-            values = hard + noise - gain.get(cell, 0.0)
+            values = hard + shift + noise - gain.get(cell, 0.0)
             per_task = {f"t{i:02d}": float(v) for i, v in enumerate(values)}
             found.append({"regime": "noisy", "cell": cell, "seed": seed, "per_task": per_task})
     return found
@@ -42,6 +45,18 @@ def test_all_that_is_compared_can_be_run():
         for regime in REGIMES:
             config = from_data(recipe({"name": "glyphs", "size": 20}, regime, cell, 0, 1000))
             assert not list(problems(config))
+
+
+def test_random_choice_of_models_is_judged_by_the_mean_of_its_models():
+    job = ({"name": "glyphs", "size": 16}, "clean", "models: random", 0, 4000)
+    config = from_data(recipe(*job))
+    trial = Trial.open(config, bench_for(config))
+    while not trial.finished:
+        trial.advance()
+    adapters = [trial.practice.population.adapter(i, 0) for i in range(3)]
+    each = [scored(adapter, config.engine, trial.panel)[0]["nll"] for adapter in adapters]
+    assert not np.allclose(each[0], each[1])
+    assert list(run(job)["per_task"].values()) == pytest.approx(np.mean(each, 0))
 
 
 def test_the_picture_shows_every_regime():
