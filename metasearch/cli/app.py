@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from metasearch import __version__
-from metasearch.cli import best, data, look, report, search, use
+from metasearch.cli import best, cluster, data, look, report, search, use
 from metasearch.cli.output import note
 from metasearch.cli.places import home, short
 from metasearch.errors import ConfigError, EnvironmentFault, MetasearchError
@@ -65,6 +65,7 @@ def build() -> typer.Typer:
             name = "list" if verb is look.list_runs else None
             app.command(name, rich_help_panel=panel)(verb)
     app.add_typer(data.space_verbs, name="space", rich_help_panel="Prepare")
+    app.add_typer(cluster.cluster_verbs, name="cluster", rich_help_panel="Prepare")
     return app
 
 

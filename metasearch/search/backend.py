@@ -84,6 +84,19 @@ def knock(address: str) -> None:
             ) from fault
 
 
+def unreachable(address: str | None, fault: Exception) -> EnvironmentFault:
+    """What to say when Ray can neither be joined at `address` nor, without one, be started."""
+    if address is None:
+        return EnvironmentFault(
+            f"Ray does not start on this machine ({fault}). `metasearch doctor` may say why; "
+            "--backend local does without."
+        )
+    return EnvironmentFault(
+        f"Ray cannot be joined at {address!r} ({fault}). See that `ray --version` is the same "
+        "there, and that ~/.metasearch/token is that of the cluster."
+    )
+
+
 class Desk(Protocol):
     """Where a backend gets orders and brings messages."""
 

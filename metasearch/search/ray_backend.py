@@ -27,8 +27,8 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from metasearch.errors import EnvironmentFault
-from metasearch.search.backend import Desk, Order, Resources, knock
+from metasearch.cluster.token import joining
+from metasearch.search.backend import Desk, Order, Resources, knock, unreachable
 from metasearch.search.process import attribute, environment, log_to_file
 from metasearch.search.worker import TrialRunner
 
@@ -125,6 +125,7 @@ class RayBackend:
         address, at_once = self._address, self._resources.max_concurrent
         if address is not None:
             knock(address)
+            stack.enter_context(_told(joining()))
         stack.callback(ray.shutdown)  # also of what only half started
         try:
             if address is not None:
@@ -139,13 +140,7 @@ class RayBackend:
                     object_store_memory=_STORE,
                 )
         except Exception as fault:
-            raise EnvironmentFault(
-                f"Ray cannot be joined at {address!r} ({fault}). See that `ray --version` is the "
-                "same there, and that ~/.ray/auth_token holds the cluster's token."
-                if address is not None
-                else f"Ray does not start on this machine ({fault}). `metasearch doctor` may say "
-                "why; --backend local does without."
-            ) from fault
+            raise unreachable(address, fault) from fault
 
 
 class _Bridge:
@@ -163,8 +158,7 @@ class _Bridge:
         return self.fault is not None or self.desk.stopping
 
     def suggest(self, trial_id: str) -> Order | None:
-        order = self.desk.next()
-        if order is not None:
+        if order := self.desk.next():
             self.live[trial_id] = order.number
         return order
 
@@ -254,8 +248,7 @@ class _Strip(TrialProgressCallback):  # type: ignore[misc]
     def on_trial_error(self, *event: Any, **info: Any) -> None:
         """Say nothing: the desk knows."""
 
-    def on_trial_complete(self, *event: Any, **info: Any) -> None:
-        """Say nothing: the desk knows."""
+    on_trial_complete = on_trial_error
 
 
 class _Worker(tune.Trainable):  # type: ignore[misc]
@@ -282,17 +275,22 @@ class _Worker(tune.Trainable):  # type: ignore[misc]
 def _private() -> Iterator[None]:
     """Keep a Ray of our own off the network, and behind a token that lives as long as it does.
 
-    Ray would take the token from the home directory, and leave one there. It reads its variables
-    when it is imported and when it first needs them, so what it read has to be refreshed.
+    Ray would take the token from the home directory, and leave one there.
     """
     variables = {**_PRIVATE, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    with attribute(ray_constants, "ENABLE_RAY_CLUSTER", False):  # noqa: FBT003
-        try:
-            with environment(variables):
-                _read_token_again()
-                yield
-        finally:
+    with attribute(ray_constants, "ENABLE_RAY_CLUSTER", False), _told(variables):  # noqa: FBT003
+        yield
+
+
+@contextlib.contextmanager
+def _told(variables: Mapping[str, str]) -> Iterator[None]:
+    """Variables for Ray, which reads them when it is imported and when it first needs them."""
+    try:
+        with environment(variables):
             _read_token_again()
+            yield
+    finally:
+        _read_token_again()
 
 
 def _read_token_again() -> None:

@@ -56,6 +56,7 @@ def test_looking_at_a_run_loads_nothing_heavy(planted, words):
 VERBS = {
     *("quickstart", "report", "search", "resume", "list", "status", "show", "best", "tensorboard"),
     *("evaluate", "export", "generate", "tasks", "components", "doctor", "space"),
+    "cluster",
 }
 
 
@@ -68,7 +69,7 @@ def test_every_verb_is_there(cli):
         assert verb in found.out
 
 
-@pytest.mark.parametrize("verb", sorted(VERBS - {"space"}))
+@pytest.mark.parametrize("verb", sorted(VERBS - {"space", "cluster"}))
 def test_every_help_has_an_example_that_names_the_verb(cli, verb):
     found = cli(verb, "--help")
     assert found.code == 0
@@ -80,7 +81,8 @@ def test_every_verb_that_reports_speaks_json():
     silent = {
         name
         for name, verb in command.commands.items()
-        if name != "space" and "--json" not in [o for p in verb.params for o in p.opts]
+        if name not in {"space", "cluster"}
+        and "--json" not in [o for p in verb.params for o in p.opts]
     }
     assert silent == {"tensorboard"}  # it serves until it is stopped
 

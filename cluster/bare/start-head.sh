@@ -1,0 +1,12 @@
+#!/bin/bash
+# On the first machine. Prints how the others join, and how to search.
+set -euo pipefail
+export PATH="__BIN__:$PATH"
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$HOME/.metasearch/token"
+metasearch cluster token >/dev/null
+ray start --head --node-ip-address="__HEAD__" --port=__PORT__ --dashboard-host=127.0.0.1 \
+  --node-manager-port=__NODE_PORT__ --object-manager-port=__OBJECT_PORT__ \
+  --min-worker-port=__FIRST_PORT__ --max-worker-port=__LAST_PORT__ \
+  --num-gpus=__GPUS__ --disable-usage-stats
+echo "on the others: bring ~/.metasearch/token there (mode 600), then start-worker.sh"
+echo "search here:   metasearch search __SEARCH__ --out __RUNS__ --address __HEAD__:__PORT__"

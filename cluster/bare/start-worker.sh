@@ -1,0 +1,13 @@
+#!/bin/bash
+# On every other machine, after start-head.sh.
+set -euo pipefail
+export PATH="__BIN__:$PATH"
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$HOME/.metasearch/token"
+if [ ! -s "$RAY_AUTH_TOKEN_PATH" ]; then
+  echo "no token in $RAY_AUTH_TOKEN_PATH: bring the head's there, mode 600" >&2
+  exit 4
+fi
+ray start --address="__HEAD__:__PORT__" \
+  --node-manager-port=__NODE_PORT__ --object-manager-port=__OBJECT_PORT__ \
+  --min-worker-port=__FIRST_PORT__ --max-worker-port=__LAST_PORT__ \
+  --num-gpus=__GPUS__ --disable-usage-stats

@@ -1,0 +1,155 @@
+"""Verbs for clusters: fill in templates, check them, keep the token, look at what is open."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from metasearch.cli.output import Json, note, pairs, result, result_json, table
+from metasearch.cli.places import short
+from metasearch.errors import ConfigError
+
+cluster_verbs = typer.Typer(no_args_is_help=True, help="Templates for clusters.")
+
+Kind = Annotated[
+    str, typer.Argument(metavar="KIND", help="slurm, kuberay, ssh, aws, gcp, azure, bare, image.")
+]
+
+
+@cluster_verbs.command()
+def render(
+    kind: Kind,
+    *,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder to write to; else cluster-KIND.")
+    ] = None,
+    search: Annotated[Path | None, typer.Option(help="The search file.")] = None,
+    runs: Annotated[str | None, typer.Option(help="Folder of runs that all nodes share.")] = None,
+    nodes: Annotated[int | None, typer.Option(help="Nodes, or the most workers at once.")] = None,
+    gpus: Annotated[int | None, typer.Option(help="GPUs of a node.")] = None,
+    gpus_per_trial: Annotated[float | None, typer.Option(help="0.5: two share a GPU.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("-s", "--set", metavar="FIELD=VALUE", help="Another field; see `fields`."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Fill in the templates of a kind of cluster, check them, and say what to type next.
+
+    Example: metasearch cluster render slurm --search my.yaml --runs /shared/runs --nodes 4 --gpus 2
+    """
+    from metasearch.cluster.templates import GUIDES
+    from metasearch.cluster.templates import render as fill
+    from metasearch.cluster.validate import validate
+
+    share = None if gpus_per_trial is None else f"{gpus_per_trial:g}"
+    flags = {"search": search, "runs": runs, "nodes": nodes, "gpus": gpus, "gpus_per_trial": share}
+    given = {name: str(value) for name, value in flags.items() if value is not None}
+    texts, values = fill(kind, given | _fields(settings or []))
+    folder = out or Path(f"cluster-{kind}")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    if kind == "kuberay":  # where no disk is shared with this machine
+        _bring(Path(values["search"]), folder / "search.yaml")
+    wrong = [fault for verdict in validate(folder) for fault in verdict.faults]
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    guide = GUIDES[kind]
+    told = {**values, "folder": short(folder)}
+    steps = {
+        word: [line.format_map(told) for line in lines]
+        for word, lines in (("start", guide.start), ("watch", guide.watch), ("stop", guide.stop))
+    }
+    if as_json:
+        result_json({"kind": kind, "folder": str(folder), "files": sorted(texts), "fields": values,
+                     **steps})  # fmt: skip
+        return
+    result("\n".join(short(folder / name) for name in sorted(texts)))
+    for word, lines in steps.items():
+        if lines:
+            note(f"{word}:")
+            note("\n".join(f"  {line}" for line in lines))
+
+
+@cluster_verbs.command()
+def fields(kind: Kind, *, as_json: Json = False) -> None:
+    """List what the templates of a kind leave open, with defaults.
+
+    Example: metasearch cluster fields slurm
+    """
+    from metasearch.cluster.fields import FIELDS
+    from metasearch.cluster.templates import fields_of
+
+    names = sorted(fields_of(kind), key=lambda name: (FIELDS[name].default is not None, name))
+    if as_json:
+        result_json({n: {**vars(FIELDS[n]), "required": FIELDS[n].default is None} for n in names})
+        return
+    shown = {None: "to be given", "": "left out"}
+    rows = [
+        (n, shown.get(FIELDS[n].default, FIELDS[n].default), FIELDS[n].about, FIELDS[n].like)
+        for n in names
+    ]
+    result(table(["field", "default", "what it is", "like"], rows))
+
+
+@cluster_verbs.command()
+def validate(
+    place: Annotated[Path, typer.Argument(metavar="PATH", help="A folder, or one file.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Check templates that were filled in, offline: schemas, what is open, what cannot work.
+
+    Example: metasearch cluster validate cluster-slurm/
+    """
+    from metasearch.cluster.validate import missing_linters
+    from metasearch.cluster.validate import validate as look
+
+    verdicts = [v for v in look(place) if v.kind != "other"]
+    wrong = [fault for verdict in verdicts for fault in verdict.faults]
+    if as_json:
+        told = [{"file": str(v.file), "kind": v.kind, "faults": list(v.faults)} for v in verdicts]
+        result_json({"ok": not wrong, "files": told, "not_installed": missing_linters()})
+    else:
+        rows = [(short(v.file), f"{v.kind}: {_count(len(v.faults))}") for v in verdicts]
+        result(pairs(rows, indent=""))
+    if missing := missing_linters():
+        note(f"not installed, and so not asked: {', '.join(missing)}")
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+
+
+@cluster_verbs.command()
+def token() -> None:
+    """Make the token that nodes and searches share, and say in which file it is.
+
+    Example: metasearch cluster token
+    """
+    from metasearch.cluster.token import make_token
+
+    file, new = make_token()
+    result(str(file))
+    note("made; bring it to every node, mode 600" if new else "was there already")
+
+
+def _fields(settings: list[str]) -> dict[str, str]:
+    pairs_ = [setting.partition("=") for setting in settings]
+    wrong = [name for name, equals, _ in pairs_ if not equals]
+    if wrong:
+        raise ConfigError(f"-s {wrong[0]}: a field and its value are joined by =, as -s nodes=4.")
+    return {name.strip(): value.strip() for name, _, value in pairs_}
+
+
+def _bring(search: Path, place: Path) -> None:
+    if not search.is_file():
+        raise ConfigError(f"--search {search}: no such file. Give the search file to be run.")
+    if search.absolute() != place.absolute():
+        shutil.copyfile(search, place)
+
+
+def _count(faults: int) -> str:
+    return "ok" if not faults else f"{faults} fault{'s' if faults > 1 else ''}"

@@ -1,0 +1,1 @@
+"""Where Ray runs: templates for clusters, filled in and checked."""

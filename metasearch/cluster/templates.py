@@ -1,0 +1,136 @@
+"""Templates of clusters as data with marked fields, and how they are filled in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from metasearch.cluster.fields import settle
+from metasearch.errors import ConfigError
+from metasearch.registry import nearest
+
+MARK = re.compile(r"__([A-Z]+(?:_[A-Z]+)*)__")
+_ONLY_WITH = {"kueue.yaml": "cluster_queue"}  # files that are left out without a field
+
+
+@dataclass(frozen=True)
+class Guide:
+    """What to type once a template is filled in; `{...}` are its fields and `folder`."""
+
+    about: str
+    start: tuple[str, ...]
+    watch: tuple[str, ...]
+    stop: tuple[str, ...]
+
+
+def _up(about: str, folder_of_bin: str = "image_bin", *, autoscaler: int = 1) -> Guide:
+    """What `ray up` starts. Its driver runs on the head, in a session that outlives the ssh."""
+    ask = f"{{{folder_of_bin}}}/metasearch"
+    return Guide(
+        about,
+        start=(
+            "metasearch cluster token",
+            f"RAY_UP_enable_autoscaler_v2={autoscaler} ray up -y {{folder}}/cluster.yaml",
+            "ray rsync-up {folder}/cluster.yaml {search} search.yaml",
+            "ray exec --tmux {folder}/cluster.yaml "
+            f"'{ask} search search.yaml --name {{name}} --out {{runs}} --address auto'",
+        ),
+        watch=(f"ray exec {{folder}}/cluster.yaml '{ask} status {{runs}}/{{name}}'",),
+        stop=("ray down -y {folder}/cluster.yaml",),
+    )
+
+
+GUIDES: Mapping[str, Guide] = {
+    "slurm": Guide(
+        "one search as a Slurm job that goes on after a requeue",
+        ("metasearch cluster token", "sbatch {folder}/search.sbatch"),
+        ("metasearch status {runs}/{name}", "tail -f {runs}/{name}-*.log"),
+        ("scancel --signal=TERM --batch --full JOBID  # trials write a checkpoint, then it ends",),
+    ),
+    "kuberay": Guide(
+        "one search as a RayJob, or a cluster that stays (raycluster.yaml)",
+        ("kubectl apply -k {folder}",),
+        (
+            "kubectl logs -n {namespace} -f -l ray.io/node-type=head",
+            "kubectl port-forward -n {namespace} svc/NAME-head-svc 8265:8265  # loopback alone",
+        ),
+        ("kubectl delete -n {namespace} rayjob {name}  # runs stay on the volume {claim}",),
+    ),
+    "ssh": _up("machines of your own, over ssh", "bin", autoscaler=0),
+    "aws": _up("AWS: head on demand, workers on the spot market"),
+    "gcp": _up("Google Cloud: head on demand, workers preemptible"),
+    "azure": _up("Azure: head on demand, workers on spot"),
+    "bare": Guide(
+        "machines of your own, by hand",
+        (
+            "bash {folder}/start-head.sh    # on {head}",
+            "bash {folder}/start-worker.sh  # on the others",
+        ),
+        ("metasearch status {runs}/NAME",),
+        ("bash {folder}/stop.sh  # on each machine",),
+    ),
+    "image": Guide(
+        "the container image that Kubernetes nodes run",
+        ("docker build -f {folder}/Dockerfile -t {image} .", "docker push {image}"),
+        (),
+        (),
+    ),
+}
+
+
+def source() -> Path:
+    """The folder of the templates, in a checkout or an installed package."""
+    package = Path(__file__).parents[1]
+    inside = package / "cluster_templates"
+    return inside if inside.is_dir() else package.parent / "cluster"
+
+
+def read(kind: str) -> dict[str, str]:
+    """The files of a kind of cluster, by name.
+
+    Raises:
+        ConfigError: there is no such kind.
+    """
+    if kind not in GUIDES:
+        known = ", ".join(GUIDES)
+        raise ConfigError(
+            f"no template is called {kind!r}; known: {known}.{nearest(kind, list(GUIDES))}"
+        )
+    return {path.name: path.read_text("utf-8") for path in sorted((source() / kind).iterdir())}
+
+
+def fields_of(kind: str) -> set[str]:
+    """The fields that the templates of a kind leave open, or that its commands name."""
+    texts = [*read(kind).values()]
+    guide = GUIDES[kind]
+    marked = {mark.lower() for text in texts for mark in MARK.findall(text)}
+    lines = [*guide.start, *guide.watch, *guide.stop]
+    return marked | (
+        {name for line in lines for name in re.findall(r"\{(\w+)\}", line)} - {"folder"}
+    )
+
+
+def render(kind: str, given: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The files of a kind with all fields filled in, and the values that were used.
+
+    A line that names a field without a value is left out.
+
+    Raises:
+        ConfigError: the kind is unknown, or a value is missing or may not stand there.
+    """
+    texts = read(kind)
+    values = settle(fields_of(kind), given)
+    kept = {
+        name: text
+        for name, text in texts.items()
+        if name not in _ONLY_WITH or values[_ONLY_WITH[name]]
+    }
+    return {name: _fill(text, values) for name, text in kept.items()}, values
+
+
+def _fill(text: str, values: Mapping[str, str]) -> str:
+    lines = text.splitlines(keepends=True)
+    kept = [x for x in lines if all(values[mark.lower()] for mark in MARK.findall(x))]
+    return "".join(MARK.sub(lambda m: values[m[1].lower()], line) for line in kept)
