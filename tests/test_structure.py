@@ -135,12 +135,12 @@ def test_imports_keep_to_the_contracts():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_ray_optuna_and_tensorboard_are_each_imported_in_a_named_file_or_two():
+def test_ray_optuna_and_tensorboard_are_each_imported_in_a_few_named_files():
     """The contracts say so; this says that the contracts are there."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
     alone = {c["forbidden_modules"][0]: c for c in contracts if c.get("ignore_imports")}
-    most = {"ray": 2, "optuna": 2, "tensorboard": 2}
+    most = {"ray": 2, "optuna": 4, "tensorboard": 2}
     assert set(alone) >= set(most)
     for package, contract in alone.items():
         homes = {line.partition(" -> ")[0] for line in contract["ignore_imports"]}

@@ -127,7 +127,8 @@ def show(
 
     Example: metasearch show quickstart 3
     """
-    from metasearch.search.ledger import describe, open_run
+    from metasearch.search.ledger import open_run
+    from metasearch.search.manifest import describe
 
     found = open_run(find_run(run))
     if trial is not None:

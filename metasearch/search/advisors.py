@@ -1,13 +1,14 @@
 """What advises a search, as plain data: samplers say what to try, pruners what to stop.
 
-Only `search/study.py` turns them into Optuna's objects.
+`search/samplers.py` and `search/pruners.py` turn them into Optuna's objects, `search/points.py`
+asks those of the samplers that need none.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from metasearch.registry import Table, component
+from metasearch.registry import OneOf, Table, at_least, component
 
 
 @component
@@ -36,7 +37,117 @@ class RandomSearch:
     name: Literal["random"] = "random"
 
 
-SAMPLERS = Table("sampler", {"tpe": TPE, "random": RandomSearch})
+@component
+class QMC:
+    """Points of a scrambled Sobol' sequence: at random, but evenly spread from the first trials on.
+
+    Every draw is a coordinate; those in branches that were not picked are not looked at.
+
+    Source: Bergstra & Bengio, "Random Search for Hyper-Parameter Optimization", JMLR 13, 2012,
+    section 5.
+    """
+
+    name: Literal["qmc"] = "qmc"
+
+
+@component
+class Grid:
+    """Every recipe there is, once, in an order drawn by the seed. Draws must be finite."""
+
+    name: Literal["grid"] = "grid"
+
+
+@component
+class GP:
+    """A Gaussian process with Matern kernel and log expected improvement, as Optuna builds it.
+
+    For few, dear trials: a suggestion takes most of a second at a hundred trials. It knows no
+    branches: in a space with some, it is refused.
+
+    Source: Ament et al., "Unexpected Improvements to Expected Improvement", NeurIPS 2023.
+    """
+
+    name: Literal["gp"] = "gp"
+    startup_trials: int = 10  # drawn at random before the process is fitted
+
+    def __post_init__(self) -> None:
+        at_least(self, startup_trials=1)
+
+
+@component
+class CMAES:
+    """Evolve a normal distribution over numbers: for flat spaces of numbers, and many trials.
+
+    Source: Hansen, "The CMA Evolution Strategy: A Tutorial", arXiv:1604.00772, as the package
+    `cmaes` has it. Differs: a generation is the next so many trials that ended, by number; stopped
+    trials rank behind finished ones, and among themselves by how far they came.
+    """
+
+    name: Literal["cma_es"] = "cma_es"
+    population: int | None = None  # trials per generation; null takes 4 + 3 ln(draws)
+    spread: float = 0.17  # of the first generation, of the width of each draw
+
+    def __post_init__(self) -> None:
+        if self.population is not None:
+            at_least(self, population=4)
+        if not 0 < self.spread <= 1:
+            raise ValueError("spread must be above 0 and at most 1")
+
+
+@component
+class NSGA2:
+    """Cross the best recipes, and mutate them: for several objectives and thousands of trials.
+
+    Source: Deb et al., "A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-II", 2002, as
+    Optuna builds it; draws that not all recipes have are drawn at random.
+    """
+
+    name: Literal["nsga2"] = "nsga2"
+    population: int = 50  # finished trials per generation
+
+    def __post_init__(self) -> None:
+        at_least(self, population=2)
+
+
+@component
+class NSGA3:
+    """NSGA-II with reference points that keep the front spread out: from three objectives on.
+
+    Source: Deb & Jain, "An Evolutionary Many-Objective Optimization Algorithm", 2014, as Optuna
+    builds it.
+    """
+
+    name: Literal["nsga3"] = "nsga3"
+    population: int = 50  # finished trials per generation
+
+    def __post_init__(self) -> None:
+        at_least(self, population=2)
+
+
+@component
+class Auto:
+    """Picks a sampler by the space, the number of trials and of objectives; see `fit.pick`.
+
+    What it picked when the search began, and why, stands in its manifest and stays.
+    """
+
+    name: Literal["auto"] = "auto"
+
+
+SAMPLERS = Table(
+    "sampler",
+    {
+        "auto": Auto,
+        "tpe": TPE,
+        "gp": GP,
+        "cma_es": CMAES,
+        "nsga2": NSGA2,
+        "nsga3": NSGA3,
+        "qmc": QMC,
+        "grid": Grid,
+        "random": RandomSearch,
+    },
+)
 
 
 @component
@@ -120,14 +231,35 @@ class Threshold:
 
 
 @component
+class Wilcoxon:
+    """Stop a trial that is worse than the best, report by report, by Wilcoxon's signed-rank test.
+
+    Reports of one curve are no independent sample, so `p` is a knob and no promise. `search.race`
+    has the test that keeps its level, over tasks.
+    """
+
+    name: Literal["wilcoxon"] = "wilcoxon"
+    p: float = 0.1  # below which a trial is stopped
+    startup_reports: int = 2  # a trial's first reports, at which it is not stopped
+
+    def __post_init__(self) -> None:
+        at_least(self, startup_reports=0)
+        if not 0 < self.p < 1:
+            raise ValueError("p must lie between 0 and 1")
+
+
+@component
 class Patient:
-    """Stop a trial whose own score has not improved for a while."""
+    """Stop a trial whose own score has not improved for a while; or ask another pruner then."""
 
     name: Literal["patient"] = "patient"
     patience: int = 2  # reports without an improvement
     margin: float = 0.0  # by which the score must improve to count
+    inner: Annotated[Pruner, OneOf(lambda: PRUNERS)] | None = None  # decides once patience is out
 
     def __post_init__(self) -> None:
+        if isinstance(self.inner, NoPruner | Patient):
+            raise ValueError(f"inner must be a pruner that compares, not {self.inner.name!r}")
         if self.patience < 1:
             raise ValueError("patience must be at least 1")
         if self.margin < 0:
@@ -144,11 +276,14 @@ PRUNERS = Table(
         "hyperband": Hyperband,
         "threshold": Threshold,
         "patient": Patient,
+        "wilcoxon": Wilcoxon,
     },
 )
 
-Sampler = TPE | RandomSearch
-Pruner = NoPruner | Median | Percentile | SuccessiveHalving | Hyperband | Threshold | Patient
+Sampler = Auto | TPE | GP | CMAES | NSGA2 | NSGA3 | QMC | Grid | RandomSearch
+Pruner = (
+    NoPruner | Median | Percentile | SuccessiveHalving | Hyperband | Threshold | Patient | Wilcoxon
+)
 
 
 def _not_negative(startup_trials: int, warmup: int) -> None:

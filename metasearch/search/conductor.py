@@ -167,7 +167,7 @@ class Conductor:
         with contextlib.suppress(ConfigError):  # the worker will say so, and the trial has failed
             config = self._fill(config)
         info = TrialInfo(asked.number, trial_name(asked.number, config), asked.params, config)
-        self._ledger.asked(info, asked.seed)
+        self._ledger.asked(info, asked.seed, asked.notes)
         self._asked += 1
         self._live[info.number] = _Live(info)
         return info

@@ -15,6 +15,7 @@ from metasearch.errors import ConfigError
 from metasearch.registry import OneOf, Schema, component, to_data
 from metasearch.search.advisors import PRUNERS, SAMPLERS, TPE, Median, Pruner, Sampler
 from metasearch.search.check import check_tree
+from metasearch.search.fit import Job, misfit
 from metasearch.search.racing import Racing
 from metasearch.space import Draw
 
@@ -181,7 +182,7 @@ def _read(document: space.Document, default_name: str) -> SearchFile:
     if not faults:
         faults = [*_search_faults(document), *_trial_faults(document)]
     if not faults:
-        faults = list(_race_faults(document.tree))
+        faults = [*_race_faults(document.tree), *_sampler_faults(document.tree)]
     if faults:
         raise document.error(faults)
     tree = document.tree.get("search") or {}
@@ -229,6 +230,12 @@ def _race_faults(tree: Mapping[str, Any]) -> Iterable[space.Fault]:
             f"the score {name!r} judges all tasks together, so trials cannot race task by task. "
             "Leave `race` out, or rank by another score.",
         )
+
+
+def _sampler_faults(tree: Mapping[str, Any]) -> Iterable[space.Fault]:
+    search = Schema(SearchConfig).build(tree.get("search") or {}, "search")
+    if fault := misfit(search.sampler, Job.of(tree["trial"], search.trials)):
+        yield space.Fault(("search", "sampler"), fault)
 
 
 def _trial_faults(document: space.Document) -> Iterable[space.Fault]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from metasearch.errors import RunError
-from metasearch.observe.base import Draw, Outcome, SearchInfo, TrialInfo, Watched
+from metasearch.observe.base import Outcome, SearchInfo, TrialInfo
 from metasearch.search.files import (
     append_line,
     read_json,
@@ -26,6 +26,7 @@ from metasearch.search.files import (
     write_atomically,
 )
 from metasearch.search.lease import Lease, read_holder
+from metasearch.search.manifest import revive_info
 from metasearch.trial.report import Report
 
 FORMAT = 1
@@ -42,7 +43,7 @@ class Record:
     outcome: Outcome | None = None
     done_at: float | None = None
     curve: Curve = ()  # of a trial that is over; `reports` knows the rest
-    notes: Mapping[str, Any] = field(default_factory=dict)  # what a pruner remembers of it
+    notes: Mapping[str, Any] = field(default_factory=dict)  # what advisors remember of it
     last: Report | None = None  # the last report of a trial that is over
 
     @property
@@ -108,7 +109,7 @@ def open_run(folder: Path) -> Run:
     holder = read_holder(folder / "ledger")
     records = read_records(folder)
     with _as_written(folder / "manifest.json"):
-        info = _revive_info(manifest["search"], folder)
+        info = revive_info(manifest["search"], folder)
     over = all(r.outcome for r in records) and _spent(info, len(records), holder.clock_s)
     state: Literal["running", "finished", "stopped"] = "finished" if over else "stopped"
     return Run(
@@ -156,7 +157,8 @@ def _read_record(folder: Path, number: int, name: str, names: set[str]) -> Recor
     asked = read_json(path) or {}
     with _as_written(path):
         info = TrialInfo(number, asked["name"], asked["params"], asked["config"])
-        record = Record(info, folder / "trials" / info.name, asked["asked_at"])
+        place = folder / "trials" / info.name
+        record = Record(info, place, asked["asked_at"], notes=asked.get("notes", {}))
     path = path.with_name(_done(number))
     if path.name not in names:
         return record
@@ -200,12 +202,15 @@ class Ledger:
         self.folder = folder
         self.lease = Lease.acquire(folder / "ledger")
 
-    def asked(self, info: TrialInfo, sampler_seed: int) -> Record:
+    def asked(
+        self, info: TrialInfo, sampler_seed: int, notes: Mapping[str, Any] | None = None
+    ) -> Record:
         """Write down that a trial was asked for, before anybody runs it."""
         record = Record(info, self.folder / "trials" / info.name, asked_at=time.time())
         data = asdict(info) | {
             "format": FORMAT,
             "sampler_seed": sampler_seed,
+            "notes": dict(notes or {}),
             "asked_at": record.asked_at,
             "fence": self.lease.fence,
         }
@@ -264,28 +269,6 @@ def revive_report(data: Mapping[str, Any]) -> Report:
 def number_or_nan(value: float | None) -> float:
     """What JSON holds for a number: null is NaN."""
     return math.nan if value is None else value
-
-
-def describe(info: SearchInfo) -> dict[str, Any]:
-    """A search as plain data for manifest.json, without the path of its folder."""
-    data = asdict(info)
-    del data["folder"]
-    return data
-
-
-def _revive_info(data: Mapping[str, Any], folder: Path) -> SearchInfo:
-    draws = [
-        Draw(
-            **{
-                **draw,
-                "options": tuple(draw["options"]),
-                "only_if": tuple((path, label) for path, label in draw["only_if"]),
-            }
-        )
-        for draw in data["draws"]
-    ]
-    watched = tuple(Watched(**entry) for entry in data.get("watched", ()))
-    return SearchInfo(**{**data, "folder": folder, "draws": draws, "watched": watched})
 
 
 def _usable(outcome: Outcome) -> bool:

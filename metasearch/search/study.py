@@ -7,7 +7,6 @@ or deleted journal cannot hurt. The journal is written for `optuna-dashboard` an
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,10 +18,12 @@ from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState, create_tria
 
 from metasearch.observe.base import Outcome
 from metasearch.rng import Stream
-from metasearch.search import advisors
-from metasearch.search.advisors import Pruner, Sampler
+from metasearch.search.advisors import CMAES, NSGA2, NSGA3, Pruner, Sampler
 from metasearch.search.journal import Journal, Storage
 from metasearch.search.ledger import Record
+from metasearch.search.points import Past, Points
+from metasearch.search.pruners import make_pruner
+from metasearch.search.samplers import make_sampler
 from metasearch.space import sample
 
 _STATES = {
@@ -40,6 +41,7 @@ class Asked:
     params: Mapping[str, Any]  # draw path -> value or label
     config: Mapping[str, Any]  # resolved
     seed: int  # the sampler's, for this suggestion alone
+    notes: Mapping[str, Any]  # what the sampler has to find again when the study is rebuilt
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,13 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = space
         self._advice = advice
+        self._points = Points(advice.sampler, space, advice.seed)
         self._live: dict[int, _Live] = {}
         self._asked = len(past)
         draft = journal.with_name(f".{journal.name}.draft")
         self._journal = Journal(draft)
-        self._storage = Storage(self._journal)
+        whole = isinstance(advice.sampler, NSGA2 | NSGA3 | CMAES)
+        self._storage = Storage(self._journal, whole=whole)
         self._study = optuna.create_study(
             storage=self._storage,
             study_name=advice.name,
@@ -111,14 +115,29 @@ class Study:
     def ask(self) -> Asked:
         """Suggest the next trial."""
         number, self._asked = self._asked, self._asked + 1
-        seed = (
-            Stream(self._advice.seed).at("sampler", number).key % 2**32
-        )  # what NumPy's old one takes
-        self._study.sampler = make_sampler(self._advice.sampler, seed)
+        advice, most = self._advice, 2**32  # above what NumPy's old generators take
+        seed = Stream(advice.seed).at("sampler", number).key % most
+        self._study.sampler = make_sampler(advice.sampler, seed, advice.seed % most)
+        point = self._points.at(number, self._past)
+        if point is not None:
+            self._study.enqueue_trial(point)
         trial = self._study.ask()
         config = sample(self._space, trial)
         self._live[number] = _Live(trial)
-        return Asked(number, dict(trial.params), config, seed)
+        return Asked(number, dict(trial.params), config, seed, self.notes(number))
+
+    def _past(self) -> Past:
+        """See `points.Past`; without trials that failed or never had a score."""
+        sign = 1.0 if self._advice.direction == "minimize" else -1.0
+        told = []
+        for trial in self._study.get_trials(deepcopy=False):
+            if trial.state is TrialState.COMPLETE:
+                told.append((trial.params, (0.0, 0.0, sign * trial.value)))
+            elif trial.state is TrialState.PRUNED:
+                step, score = max(trial.intermediate_values.items(), default=(0, math.nan))
+                worst = math.inf if math.isnan(score) else sign * score
+                told.append((trial.params, (1.0, -step, worst)))
+        return told
 
     def report(self, number: int, step: int, score: float, *, judge: bool = True) -> Verdict:
         """Take an intermediate score and say whether to stop; a step told before changes nothing.
@@ -144,7 +163,7 @@ class Study:
         return self._live[number].verdict
 
     def notes(self, number: int) -> dict[str, Any]:
-        """What the pruner remembers of a trial, for the ledger: without it, it would forget."""
+        """What advisors remember of a trial, for the ledger: without it, they would forget."""
         attrs = self._storage.get_trial(number).system_attrs
         return {key: value for key, value in attrs.items() if not key.startswith("tpe:")}
 
@@ -214,49 +233,3 @@ def _attributes(name: str, outcome: Outcome) -> dict[str, Any]:
         "error": outcome.error.rpartition("\n")[2],
     }
     return {key: value for key, value in shown.items() if value not in {None, ""}}
-
-
-def make_sampler(sampler: Sampler, seed: int) -> optuna.samplers.BaseSampler:
-    """Optuna's sampler for ours; a fresh one for each suggestion."""
-    match sampler:
-        case advisors.RandomSearch():
-            return optuna.samplers.RandomSampler(seed=seed)
-        case advisors.TPE():
-            with warnings.catch_warnings():  # that `group` is experimental is a decision of ours
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                return optuna.samplers.TPESampler(
-                    seed=seed,
-                    n_startup_trials=sampler.startup_trials,
-                    n_ei_candidates=sampler.candidates,
-                    multivariate=True,
-                    group=True,
-                    constant_liar=True,
-                )
-
-
-def make_pruner(pruner: Pruner, reports: int) -> optuna.pruners.BasePruner:
-    """Optuna's pruner for ours; a step is a report, and a whole trial has `reports` of them."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return _make_pruner(pruner, reports)
-
-
-def _make_pruner(pruner: Pruner, reports: int) -> optuna.pruners.BasePruner:
-    kinds = optuna.pruners
-    made: optuna.pruners.BasePruner
-    match pruner:
-        case advisors.NoPruner():
-            made = kinds.NopPruner()
-        case advisors.Median(startup_trials=startup, warmup=warmup):
-            made = kinds.MedianPruner(startup, warmup + 1)  # earlier steps are not pruned
-        case advisors.Percentile(keep=keep, startup_trials=startup, warmup=warmup):
-            made = kinds.PercentilePruner(keep, startup, warmup + 1)
-        case advisors.SuccessiveHalving(first_rung=first, reduction=reduction):
-            made = kinds.SuccessiveHalvingPruner(first, reduction)
-        case advisors.Hyperband(first_rung=first, reduction=reduction):
-            made = kinds.HyperbandPruner(first, reports, reduction)
-        case advisors.Threshold(lower=lower, upper=upper, warmup=warmup):
-            made = kinds.ThresholdPruner(lower, upper, warmup + 1)
-        case advisors.Patient(patience=patience, margin=margin):
-            made = kinds.PatientPruner(None, patience, margin)
-    return made

@@ -7,6 +7,7 @@ from metasearch.space.document import Document, Fault, Mark, Path, dump, load, p
 from metasearch.space.faults import check, draws, faults, without
 from metasearch.space.grammar import WORDS, Draw, Label, Size, places, readable, size, word_of
 from metasearch.space.overrides import apply_overrides
+from metasearch.space.points import place_of, point_at, recipes
 from metasearch.space.sampling import (
     Suggester,
     Traced,
@@ -36,9 +37,12 @@ __all__ = [
     "faults",
     "load",
     "parse",
+    "place_of",
     "places",
+    "point_at",
     "random_suggester",
     "readable",
+    "recipes",
     "resolve",
     "sample",
     "size",

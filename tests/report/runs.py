@@ -12,7 +12,8 @@ from metasearch.observe.base import Outcome, TrialInfo, Watched
 from metasearch.observe.grid import sample_grid, to_png
 from metasearch.observe.trial_files import TrialFiles
 from metasearch.rng import Stream
-from metasearch.search.ledger import Ledger, describe
+from metasearch.search.ledger import Ledger
+from metasearch.search.manifest import describe
 from metasearch.trial.report import Report
 from tests.observe.synthetic_search import (
     outcome_of,

@@ -40,7 +40,7 @@ def trial(
 
     `end` is a mapping with a `name`: "well", "nan", "raise", "memory", "mute" (no final report),
     "die" (the process exits, but for the first time only if `once`). With `tasks`, there are so
-    many, judged eight at a time, and the trial may lose a race.
+    many, judged eight at a time, and the trial may lose a race. After report `bend` scores rise.
     """
     total, x = config.get("reports", 4), float(config["x"])
     end = {"name": "well", "at": 2, **config.get("end", {})}
@@ -55,7 +55,8 @@ def trial(
             return
         if happens == "die" and not (end.get("once") and resume):
             os._exit(7)
-        made_report = report(config, made, total, score(x, made, total, happens))
+        fallen = made if made <= config.get("bend", total) else 2 * config["bend"] - made
+        made_report = report(config, made, total, score(x, fallen, total, happens))
         if race and (lost := _judged(made_report, race)):
             yield lost
             return

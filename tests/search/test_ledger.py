@@ -12,7 +12,8 @@ import pytest
 
 from metasearch.errors import RunError
 from metasearch.observe.base import Draw, Outcome, SearchInfo, TrialInfo
-from metasearch.search.ledger import Ledger, describe, open_run, read_records
+from metasearch.search.ledger import Ledger, open_run, read_records
+from metasearch.search.manifest import describe
 from metasearch.trial.report import Cost, Report
 
 

@@ -268,10 +268,10 @@ def test_a_trial_that_was_to_be_pruned_when_the_driver_died_is_pruned(tmp_path, 
 def test_an_ask_that_was_not_written_down_did_not_happen(tmp_path, monkeypatch):
     asked = Ledger.asked
 
-    def crash(self, info, seed):
+    def crash(self, info, *rest):
         if info.number == 2:
             raise Crash
-        return asked(self, info, seed)
+        return asked(self, info, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(Ledger, "asked", crash)

@@ -1,0 +1,137 @@
+"""Opening a run folder to search in it: is it the same search, on the same data?"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib.metadata
+import json
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from metasearch import __version__, space
+from metasearch.errors import RunError
+from metasearch.registry import revive, to_data
+from metasearch.search.advisors import SAMPLERS, Auto, Sampler
+from metasearch.search.config import SearchConfig
+from metasearch.search.files import read_json, to_json, write_atomically
+from metasearch.search.fit import Pick, pick
+from metasearch.search.ledger import FORMAT, Ledger, Record, open_run, read_records
+from metasearch.search.manifest import describe
+from metasearch.search.plan import Plan
+
+Resume = Literal["auto", "never", "must"]
+
+# What may be another in the next sitting; all else decides what is asked and how it is judged.
+_FREE = {"name", "trials", "time", "max_concurrent", "cpus_per_trial", "gpus_per_trial", "backend",
+         "retries", "confirm", "baselines"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a sitting begins with."""
+
+    past: Sequence[Record]  # by number
+    sampler: Sampler  # what `auto` stands for
+
+
+def check_folder(folder: Path, resume: Resume) -> None:
+    """See that a folder may hold the search.
+
+    Raises:
+        RunError: it holds something else, or a search although it should not, or none.
+    """
+    there = (folder / "manifest.json").exists()
+    if there and resume == "never":
+        raise RunError(f"{folder}: holds a search already. Give another --name, or --resume auto.")
+    if not there and resume == "must":
+        raise RunError(f"{folder}: no search to go on with. Use --resume auto to begin one.")
+    if folder.exists() and not there:
+        strange = {path.name for path in folder.iterdir()} - {"ledger", "search.yaml", ".ray"}
+        if strange:
+            raise RunError(
+                f"{folder}: not empty, and no run folder (it holds {min(strange)!r}). "
+                "Give another --name or --out."
+            )
+
+
+def open_folder(ledger: Ledger, plan: Plan, data: Mapping[str, Any]) -> Opened:
+    """See that the folder fits the plan, describe the sitting there, and read what is past.
+
+    Raises:
+        RunError: the folder is damaged, or of another plan or other data.
+    """
+    folder = ledger.folder
+    manifest = read_json(folder / "manifest.json")
+    past = read_records(folder)
+    if manifest is None and past:
+        raise RunError(f"{folder}: manifest.json is missing. Restore it from a copy.")
+    if manifest is not None:
+        open_run(folder)  # of another format, it says so
+        if past:  # until something was asked, everything may change
+            _check_same(folder, space.load(folder / "search.yaml").tree, plan.tree())
+            _check_data(folder, manifest["data"], data)
+    write_atomically(folder / "search.yaml", space.dump(plan.tree()))
+    picked = _picked(plan, manifest if past else None)
+    now = {"at": time.time(), "fence": ledger.lease.fence, "versions": _versions()}
+    first = manifest or {"sittings": [], "created_at": now["at"]}
+    ledger.write_manifest({
+        "format": FORMAT,
+        "created_at": first["created_at"],
+        "versions": now["versions"],
+        "search": describe(plan.info(folder)),
+        "seed": plan.search.seed,
+        "sampler": {"picked": to_data(picked.sampler), "why": picked.why},
+        "data": data or first.get("data", {}),
+        "sittings": [*first["sittings"], now],
+    })  # fmt: skip
+    return Opened(past, picked.sampler)
+
+
+def _picked(plan: Plan, manifest: Mapping[str, Any] | None) -> Pick:
+    """What `auto` was found to stand for when the search began; else as it is now."""
+    known = (manifest or {}).get("sampler")
+    if known and isinstance(plan.search.sampler, Auto):
+        return Pick(revive(SAMPLERS, known["picked"], "sampler"), known["why"])
+    return pick(plan.search.sampler, plan.job())
+
+
+def _check_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    before = {**before, "search": {**to_data(SearchConfig()), **before["search"]}}
+    old, new = (space.dump(_fixed(tree)).splitlines() for tree in (before, now))
+    if old != new:
+        changes = "\n".join(
+            difflib.unified_diff(old, new, "in the folder", "asked for", lineterm="")
+        )
+        raise RunError(
+            f"{folder}: this search has another space or other rules than the one asked for; only "
+            f"{', '.join(sorted(_FREE))} may change.\n{changes}\nGive another --name to begin anew."
+        )
+
+
+def _fixed(tree: Mapping[str, Any]) -> dict[str, Any]:
+    search = {key: value for key, value in tree["search"].items() if key not in _FREE}
+    return {"search": search, "trial": tree["trial"]}
+
+
+def _check_data(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    now = json.loads(to_json(now))
+    changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+    if before and now and changed:
+        key = changed[0]
+        raise RunError(
+            f"{folder}: the data changed since this search began ({key}: {before.get(key)!r}, now "
+            f"{now.get(key)!r}). Scores on other data cannot be compared: give another --name."
+        )
+
+
+def _versions() -> dict[str, str]:
+    found = {"metasearch": __version__, "python": platform.python_version()}
+    for name in ("torch", "numpy", "optuna", "ray"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found

@@ -1,0 +1,83 @@
+"""What is to be searched, and how: a search file as the rest of the search needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from metasearch import space
+from metasearch.observe.base import SearchInfo, Watched
+from metasearch.registry import to_data
+from metasearch.search.advisors import Sampler
+from metasearch.search.conductor import Fill
+from metasearch.search.config import SearchConfig, SearchFile
+from metasearch.search.fit import Job
+from metasearch.search.racing import Pace
+from metasearch.search.study import Advice
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be searched, and how."""
+
+    search: SearchConfig
+    space: Mapping[str, Any]  # the tree of a trial, with its draws
+    score: str  # the name of the score trials are ranked by
+    unit: str
+    direction: Literal["minimize", "maximize"]
+    reports: int  # of a trial that runs to its end
+    watched: Sequence[Watched] = ()
+    fill: Fill = dict  # writes the defaults into a resolved tree
+
+    @staticmethod
+    def of(file: SearchFile) -> Plan:
+        """The plan in a search file."""
+        some = file.trial(next(space.covering(file.space)).tree)
+        return Plan(
+            search=file.search,
+            space=file.space,
+            score=some.score.name,
+            unit=some.score.unit,
+            direction=some.score.direction,
+            reports=some.budget.reports,
+            watched=tuple(
+                Watched(s.name, s.unit, s.direction, s.needs_likelihood) for s in some.also
+            ),
+            fill=lambda tree: to_data(file.trial(tree)),
+        )
+
+    def info(self, folder: Path) -> SearchInfo:
+        """As observers and readers see it."""
+        return SearchInfo(
+            name=self.search.name,
+            folder=folder,
+            trials=self.search.trials,
+            time_s=self.search.time_s,
+            score=self.score,
+            unit=self.unit,
+            direction=self.direction,
+            draws=space.draws(self.space),
+            watched=self.watched,
+        )
+
+    def job(self) -> Job:
+        """As samplers are picked for."""
+        return Job.of(self.space, self.search.trials)
+
+    def advice(self, sampler: Sampler) -> Advice:
+        """As the study needs it, with what `auto` stands for."""
+        search = self.search
+        return Advice(
+            search.name, self.direction, search.seed, sampler, search.pruner, self.reports
+        )
+
+    def pace(self) -> Pace | None:
+        """What trials race against; None if they do not."""
+        sign = 1.0 if self.direction == "minimize" else -1.0
+        return Pace(self.search.race, sign) if self.search.race else None
+
+    def tree(self) -> dict[str, Any]:
+        """As it stands in search.yaml: a search file again."""
+        return {"search": to_data(self.search), "trial": to_data(self.space)}
