@@ -16,12 +16,13 @@ from metasearch import __version__
 from metasearch.cli import best, cluster, data, look, report, search, use
 from metasearch.cli.output import note
 from metasearch.cli.places import home, short
+from metasearch.cli.reproduce import reproduce
 from metasearch.errors import ConfigError, EnvironmentFault, MetasearchError
 
 VERBS = {
     "Search": (search.quickstart, search.search, search.resume),
     "Look": (look.list_runs, look.status, look.show, best.best, report.report, look.tensorboard),
-    "Use": (use.export, use.generate, use.evaluate),
+    "Use": (use.export, use.generate, use.evaluate, reproduce),
     "Prepare": (data.tasks, data.components, data.doctor),
 }
 # What an extra brings, and a bare installation for loading bundles does without.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metasearch.cli.output import Json, note, pairs, result, result_json, table
-from metasearch.cli.places import short
-from metasearch.errors import ConfigError, EnvironmentFault
+from metasearch.cli.places import find_run, short
+from metasearch.errors import ConfigError, EnvironmentFault, RunError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -211,16 +211,20 @@ def _default(value: Any) -> str:
 
 
 def doctor(
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="A run to look into; else this machine.")
+    ] = None,
     address: Annotated[str | None, typer.Option(help="Of a Ray cluster to try.")] = None,
+    mend: Annotated[bool, typer.Option("--mend", help="Repair what can be, of a run.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Check this machine: Python, packages, processors, memory, disk, and a cluster if asked.
+    """Check this machine, and a cluster if asked; or whether a run folder is whole.
 
     Example: metasearch doctor
     """
-    from metasearch.cli.machine import examine
+    from metasearch.cli.machine import examine, examine_folder
 
-    findings = examine(address)
+    findings = examine_folder(find_run(run), mend=mend) if run is not None else examine(address)
     if as_json:
         result_json([vars(finding) for finding in findings])
     else:
@@ -229,4 +233,6 @@ def doctor(
             result(f"{line}\n      {finding.advice}" if finding.advice else line)
     if any(finding.verdict == "fail" for finding in findings):
         failed = ", ".join(f.what for f in findings if f.verdict == "fail")
+        if run is not None:
+            raise RunError(f"{run} is damaged: {failed}. See above.")
         raise EnvironmentFault(f"not fit to run searches: {failed}. See above.")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from metasearch.search.config import SearchFile
     from metasearch.search.run import Summary
 
-Resume = Literal["auto", "never", "must"]
+Resume = Literal["auto", "never", "must", "extend"]
 
 
 def launch(

@@ -132,7 +132,7 @@ def show(
 
     found = open_run(find_run(run))
     if trial is not None:
-        told = facts.of_trial_in_full(_find_trial(found, trial))
+        told = facts.of_trial_in_full(find_trial(found, trial))
         result_json(told) if as_json else result(_trial_text(found, told))
     elif as_json:
         rows = [facts.of_trial(t) for t in found.trials]
@@ -145,7 +145,12 @@ def show(
         result(_trials_text(found.trials))
 
 
-def _find_trial(run: Run, trial: str) -> Record:
+def find_trial(run: Run, trial: str) -> Record:
+    """The trial of a run that is called so, or has this number.
+
+    Raises:
+        RunError: there is none.
+    """
     for record in run.trials:
         if trial == record.info.name or (trial.isdecimal() and int(trial) == record.number):
             return record

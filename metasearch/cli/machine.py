@@ -45,6 +45,28 @@ def examine(address: str | None = None) -> list[Finding]:
     return findings
 
 
+def examine_folder(folder: Path, *, mend: bool) -> list[Finding]:
+    """Whether a run folder is whole; with `mend`, after it was mended as far as possible.
+
+    Raises:
+        RunError: it is to be mended and runs.
+    """
+    from metasearch.search.doctor import examine_run, mend_run
+
+    wounds = mend_run(folder) if mend else examine_run(folder)
+    if not wounds:
+        return [Finding("run folder", "ok", f"{short(folder)} is whole")]
+    return [
+        Finding(
+            wound.what,
+            "fail",
+            wound.found,
+            f"{wound.advice}. Mend it with --mend." if wound.mend else wound.advice,
+        )
+        for wound in wounds
+    ]
+
+
 def _python() -> Iterator[Finding]:
     version = platform.python_version()
     fits = (3, 11) <= sys.version_info[:2] <= (3, 13)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from metasearch.cli.launch import conclude, launch, rehearse
+from metasearch.cli.launch import Resume, conclude, launch, rehearse
 from metasearch.cli.output import Json, note, pairs, result, result_json
 from metasearch.cli.places import called, command, find_run, home, short, spaces
 from metasearch.cli.report import leave_report
@@ -58,6 +58,9 @@ def search(
         Literal["auto", "never", "must"],
         typer.Option(help="Whether to go on with a run of this name."),
     ] = "auto",
+    extend: Annotated[
+        bool, typer.Option("--extend", help="Go on even if the space grew; it may only widen.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -77,12 +80,11 @@ def search(
     }
     loaded = _load(file, settings or [], flags)
     folder = (out or home()) / loaded.search.name
+    how: Resume = "extend" if extend and resume == "auto" else resume
     if dry_run:
         rehearse(loaded, folder, as_json=as_json)
         return
-    raise typer.Exit(
-        conclude(launch(loaded, folder, resume=resume, address=address), as_json=as_json)
-    )
+    raise typer.Exit(conclude(launch(loaded, folder, resume=how, address=address), as_json=as_json))
 
 
 def resume(

@@ -24,7 +24,7 @@ from metasearch.search.ledger import FORMAT, Ledger, Record, open_run, read_reco
 from metasearch.search.manifest import describe
 from metasearch.search.plan import Plan
 
-Resume = Literal["auto", "never", "must"]
+Resume = Literal["auto", "never", "must", "extend"]
 
 # What may be another in the next sitting; all else decides what is asked and how it is judged.
 _FREE = {"name", "trials", "time", "max_concurrent", "cpus_per_trial", "gpus_per_trial", "backend",
@@ -59,13 +59,15 @@ def check_folder(folder: Path, resume: Resume) -> None:
             )
 
 
-def open_folder(ledger: Ledger, plan: Plan, data: Mapping[str, Any]) -> Opened:
+def open_folder(
+    ledger: Ledger, plan: Plan, data: Mapping[str, Any], resume: Resume = "auto"
+) -> Opened:
     """See that the folder fits the plan, describe the sitting there, and read what is past.
 
     Raises:
         RunError: the folder is damaged, or of another plan or other data.
     """
-    folder = ledger.folder
+    folder, grown = ledger.folder, ""
     manifest = read_json(folder / "manifest.json")
     past = read_records(folder)
     if manifest is None and past:
@@ -73,11 +75,13 @@ def open_folder(ledger: Ledger, plan: Plan, data: Mapping[str, Any]) -> Opened:
     if manifest is not None:
         open_run(folder)  # of another format, it says so
         if past:  # until something was asked, everything may change
-            _check_same(folder, space.load(folder / "search.yaml").tree, plan.tree())
+            grown = _check_same(folder, plan, extend=resume == "extend")
             _check_data(folder, manifest["data"], data)
     write_atomically(folder / "search.yaml", space.dump(plan.tree()))
     picked = _picked(plan, manifest if past else None)
     now = {"at": time.time(), "fence": ledger.lease.fence, "versions": _versions()}
+    if grown:
+        now["extended"] = grown
     first = manifest or {"sittings": [], "created_at": now["at"]}
     ledger.write_manifest({
         "format": FORMAT,
@@ -100,17 +104,27 @@ def _picked(plan: Plan, manifest: Mapping[str, Any] | None) -> Pick:
     return pick(plan.search.sampler, plan.job())
 
 
-def _check_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def _check_same(folder: Path, plan: Plan, *, extend: bool) -> str:
+    """See that a plan is the folder's; returns by what its space is wider, if it may be."""
+    before, now = space.load(folder / "search.yaml").tree, plan.tree()
     before = {**before, "search": {**to_data(SearchConfig()), **before["search"]}}
     old, new = (space.dump(_fixed(tree)).splitlines() for tree in (before, now))
-    if old != new:
-        changes = "\n".join(
-            difflib.unified_diff(old, new, "in the folder", "asked for", lineterm="")
-        )
-        raise RunError(
-            f"{folder}: this search has another space or other rules than the one asked for; only "
-            f"{', '.join(sorted(_FREE))} may change.\n{changes}\nGive another --name to begin anew."
-        )
+    if old == new:
+        return ""
+    changes = "\n".join(difflib.unified_diff(old, new, "in the folder", "asked for", lineterm=""))
+    same_rules = _fixed(before)["search"] == _fixed(now)["search"]
+    narrowed = space.narrowed(before["trial"], now["trial"])
+    if extend and same_rules and not narrowed:
+        return changes
+    how = "Give another --name to begin anew."
+    if extend and narrowed:
+        how = "--extend lets the space only widen:\n" + "\n".join(narrowed)
+    elif same_rules and not narrowed:
+        how = "It only widens: --extend goes on with it. Or give another --name to begin anew."
+    raise RunError(
+        f"{folder}: this search has another space or other rules than the one asked for; only "
+        f"{', '.join(sorted(_FREE))} may change.\n{changes}\n{how}"
+    )
 
 
 def _fixed(tree: Mapping[str, Any]) -> dict[str, Any]:

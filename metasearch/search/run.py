@@ -59,7 +59,8 @@ def run_search(
         folder: of the run; made if it is not there.
         observers: see `Observer`; one that raises is left out from then on.
         backend: what runs the trials; None makes the one the plan names.
-        resume: `never` refuses a folder that holds a search, `must` one that holds none.
+        resume: `never` refuses a folder that holds a search, `must` one that holds none; `extend`
+            also goes on in a space that is wider than the folder's.
         data: says which data the trials use (counts, checksums); kept in the manifest, and a
             search is not continued on others.
         trial: the name of the trial function, as ``module:function``.
@@ -73,7 +74,7 @@ def run_search(
     ending: Ending = "interrupted"
     with Signals() as signals, contextlib.closing(Ledger(folder)) as ledger:
         try:
-            opened = open_folder(ledger, plan, data or {})
+            opened = open_folder(ledger, plan, data or {}, resume)
             runner = backend or make_backend(plan.search, folder, trial)
             ending = _sit(plan, ledger, opened, audience, runner, signals)
         finally:

@@ -233,3 +233,15 @@ def _attributes(name: str, outcome: Outcome) -> dict[str, Any]:
         "error": outcome.error.rpartition("\n")[2],
     }
     return {key: value for key, value in shown.items() if value not in {None, ""}}
+
+
+def states_in(journal: Path) -> list[str] | None:
+    """How the trials of a journal ended, by number, "open" if one has not; None if unreadable."""
+    try:
+        backend = optuna.storages.journal.JournalFileBackend(str(journal))
+        storage = optuna.storages.JournalStorage(backend)
+        (study,) = storage.get_all_studies()
+    except Exception:  # Optuna has no word for a damaged journal; whatever falls over is one
+        return None
+    names = {state: name for name, state in _STATES.items()}
+    return [names.get(t.state, "open") for t in storage.get_all_trials(study._study_id)]

@@ -4,6 +4,7 @@ Knows nothing of models or trials: it turns a tree with draws into trees without
 """
 
 from metasearch.space.document import Document, Fault, Mark, Path, dump, load, parse
+from metasearch.space.extension import narrowed
 from metasearch.space.faults import check, draws, faults, without
 from metasearch.space.grammar import WORDS, Draw, Label, Size, places, readable, size, word_of
 from metasearch.space.overrides import apply_overrides
@@ -36,6 +37,7 @@ __all__ = [
     "dump",
     "faults",
     "load",
+    "narrowed",
     "parse",
     "place_of",
     "places",

@@ -8,6 +8,7 @@ from PIL import Image
 
 from metasearch.cli.data import _rooms
 from metasearch.cli.machine import Finding
+from tests.small import blobs_file, searched, trial
 
 SPACE = """\
 trial:
@@ -152,3 +153,27 @@ def test_a_missing_package_for_searching_is_a_warning(cli, monkeypatch):
     assert told.code == 0
     assert "warn  no-such-package: missing" in told.out
     assert "pip install 'metasearch[search]'" in told.out
+
+
+def test_the_doctor_looks_into_a_run_and_mends_it(cli, place):
+    tree = trial(blobs_file(place / "b.npz"), outer={"lr": {"uniform": [0.005, 0.02]}})
+    folder = searched(place / "runs" / "small", tree, trials=1).folder
+    assert "is whole" in cli("doctor", "small").out
+    (folder / "study.journal").write_text("torn")
+    found = cli("doctor", "small")
+    assert found.code == 2 and "study.journal: unreadable" in found.out
+    assert "Mend it with --mend" in found.out and "small is damaged: study.journal" in found.err
+    assert cli("doctor", "small", "--mend").code == 0
+    assert cli("doctor", "small", "--json").json[0]["verdict"] == "ok"
+
+
+def test_a_trial_is_run_again_and_compared(cli, place):
+    tree = trial(blobs_file(place / "b.npz"), outer={"lr": {"uniform": [0.005, 0.02]}})
+    folder = searched(place / "runs" / "small", tree, trials=1).folder
+    told = cli("reproduce", "small", 0)
+    assert told.code == 0 and "the same to the last digit" in told.out
+    file = next(folder.glob("trials/*/reports.jsonl"))
+    file.write_text(file.read_text().replace('"gradients":', '"gradients":1', 1))
+    told = cli("reproduce", "small", 0, "--json")
+    assert told.code == 1 and told.json["same"] is False
+    assert [report["same"] for report in told.json["reports"]] == [False, True]

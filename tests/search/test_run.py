@@ -110,6 +110,27 @@ def test_another_space_or_other_rules_are_refused_and_shown(tmp_path, change, sh
     assert open_run(tmp_path / "r").state == "finished", "and the folder is as it was"
 
 
+def test_a_space_that_only_widens_goes_on_if_that_is_wanted(tmp_path):
+    search(plan({"y": {"choice": [1, 2]}}, trials=4, sampler=TPE(startup_trials=2)), tmp_path / "r")
+    before = open_run(tmp_path / "r").trials
+    wider = plan({"y": {"choice": [1, 2, 3]}, "x": {"uniform": [0.0, 3.0]}}, trials=40,
+                 sampler=TPE(startup_trials=2))  # fmt: skip
+    with pytest.raises(RunError, match="It only widens: --extend goes on with it"):
+        search(wider, tmp_path / "r")
+    run = search(wider, tmp_path / "r", resume="extend").run
+    assert list(run.trials[:4]) == list(before) and len(run.trials) == 40
+    assert any(t.info.params["y"] == 3 or t.info.params["x"] > 1 for t in run.trials)
+    first, second = run.manifest["sittings"]
+    assert "extended" not in first and "+  - 3" in second["extended"].replace("    ", "  ")
+    narrow = plan(
+        {"y": {"choice": [1, 3]}, "x": {"uniform": [0.0, 3.0]}}, sampler=TPE(startup_trials=2)
+    )
+    with pytest.raises(RunError, match="y: 2 was an option and is none"):
+        search(narrow, tmp_path / "r", resume="extend")
+    with pytest.raises(RunError, match="another space or other rules"):
+        search(plan(seed=7), tmp_path / "r", resume="extend")
+
+
 def test_until_something_was_asked_everything_may_change(tmp_path):
     class Unfit:
         def __enter__(self):

@@ -1,0 +1,60 @@
+"""The verb `reproduce`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from metasearch.cli.look import find_trial
+from metasearch.cli.output import Json, note, result, result_json, table
+from metasearch.cli.places import find_run
+
+if TYPE_CHECKING:
+    from metasearch.search.reproduce import Compared
+
+
+def reproduce(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or its folder.")],
+    trial: Annotated[str, typer.Argument(help="A trial's number or name.")],
+    as_json: Json = False,
+) -> None:
+    """Run one trial again, alone, and compare all that it said, to the last digit.
+
+    Example: metasearch reproduce quickstart 3
+    """
+    from metasearch.search.ledger import open_run
+    from metasearch.search.reproduce import reproduce as rerun
+
+    folder = find_run(run)
+    record = find_trial(open_run(folder), trial)
+    note(f"running {record.info.name} again")
+    found = list(rerun(record, folder))
+    same = all(each.same for each in found)
+    if as_json:
+        result_json({"trial": record.number, "same": same, "reports": [_row(f) for f in found]})
+    else:
+        rows = [
+            [f.step, repr(f.before.score), repr(f.again.score), "same" if f.same else "DIFFERS"]
+            for f in found
+        ]
+        result(table(["step", "then", "now", ""], rows))
+        result("the same to the last digit" if same else _advice())
+    if not same:
+        raise typer.Exit(1)
+
+
+def _row(found: Compared) -> dict[str, object]:
+    return {
+        "step": found.step,
+        "then": found.before.score,
+        "now": found.again.score,
+        "same": found.same,
+    }
+
+
+def _advice() -> str:
+    return (
+        "It differs. A trial is a function of its config, the code and the data on one kind of "
+        "machine: compare versions and machine with the run's manifest.json."
+    )
