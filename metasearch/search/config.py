@@ -15,6 +15,7 @@ from metasearch.errors import ConfigError
 from metasearch.registry import OneOf, Schema, component, to_data
 from metasearch.search.advisors import PRUNERS, SAMPLERS, TPE, Median, Pruner, Sampler
 from metasearch.search.check import check_tree
+from metasearch.search.first import entry_fault
 from metasearch.search.fit import Job, misfit
 from metasearch.search.racing import Racing
 from metasearch.space import Draw
@@ -58,6 +59,9 @@ class SearchConfig:
     seed: int = 0
     sampler: Annotated[Sampler, OneOf(SAMPLERS)] = TPE()
     pruner: Annotated[Pruner, OneOf(PRUNERS)] = Median()
+    first: tuple[
+        Any, ...
+    ] = ()  # tried first: defaults, baselines, {draw: value}, {run: RUN, best: 3}
     race: Racing | None = None  # stop trials that are clearly worse than the leader, task by task
     max_concurrent: int | None = None  # trials at once; null for as many as the resources allow
     cpus_per_trial: int = 1
@@ -182,7 +186,11 @@ def _read(document: space.Document, default_name: str) -> SearchFile:
     if not faults:
         faults = [*_search_faults(document), *_trial_faults(document)]
     if not faults:
-        faults = [*_race_faults(document.tree), *_sampler_faults(document.tree)]
+        faults = [
+            *_race_faults(document.tree),
+            *_sampler_faults(document.tree),
+            *_first_faults(document.tree),
+        ]
     if faults:
         raise document.error(faults)
     tree = document.tree.get("search") or {}
@@ -236,6 +244,13 @@ def _sampler_faults(tree: Mapping[str, Any]) -> Iterable[space.Fault]:
     search = Schema(SearchConfig).build(tree.get("search") or {}, "search")
     if fault := misfit(search.sampler, Job.of(tree["trial"], search.trials)):
         yield space.Fault(("search", "sampler"), fault)
+
+
+def _first_faults(tree: Mapping[str, Any]) -> Iterable[space.Fault]:
+    search = tree.get("search") or {}
+    for i, entry in enumerate(search.get("first") or ()):
+        if fault := entry_fault(entry, space.draws(tree["trial"])):
+            yield space.Fault(("search", "first", i), fault)
 
 
 def _trial_faults(document: space.Document) -> Iterable[space.Fault]:

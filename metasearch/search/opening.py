@@ -19,6 +19,7 @@ from metasearch.registry import revive, to_data
 from metasearch.search.advisors import SAMPLERS, Auto, Sampler
 from metasearch.search.config import SearchConfig
 from metasearch.search.files import read_json, to_json, write_atomically
+from metasearch.search.first import Point
 from metasearch.search.fit import Pick, pick
 from metasearch.search.ledger import FORMAT, Ledger, Record, open_run, read_records
 from metasearch.search.manifest import describe
@@ -37,6 +38,7 @@ class Opened:
 
     past: Sequence[Record]  # by number
     sampler: Sampler  # what `auto` stands for
+    first: Sequence[Point]  # what is tried first
 
 
 def check_folder(folder: Path, resume: Resume) -> None:
@@ -78,7 +80,8 @@ def open_folder(
             grown = _check_same(folder, plan, extend=resume == "extend")
             _check_data(folder, manifest["data"], data)
     write_atomically(folder / "search.yaml", space.dump(plan.tree()))
-    picked = _picked(plan, manifest if past else None)
+    begun = manifest if past else None
+    picked, first_tried = _picked(plan, begun), _first(plan, begun)
     now = {"at": time.time(), "fence": ledger.lease.fence, "versions": _versions()}
     if grown:
         now["extended"] = grown
@@ -90,10 +93,18 @@ def open_folder(
         "search": describe(plan.info(folder)),
         "seed": plan.search.seed,
         "sampler": {"picked": to_data(picked.sampler), "why": picked.why},
+        "first": [vars(point) for point in first_tried],
         "data": data or first.get("data", {}),
         "sittings": [*first["sittings"], now],
     })  # fmt: skip
-    return Opened(past, picked.sampler)
+    return Opened(past, picked.sampler, first_tried)
+
+
+def _first(plan: Plan, begun: Mapping[str, Any] | None) -> list[Point]:
+    """What is tried first, as it was found when the search began."""
+    if begun is not None:
+        return [Point(**known) for known in begun.get("first", ())]
+    return list(plan.first())
 
 
 def _picked(plan: Plan, manifest: Mapping[str, Any] | None) -> Pick:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from metasearch.registry import to_data
 from metasearch.search.advisors import Sampler
 from metasearch.search.conductor import Fill
 from metasearch.search.config import SearchConfig, SearchFile
+from metasearch.search.first import Point, first_points
 from metasearch.search.fit import Job
 from metasearch.search.racing import Pace
 from metasearch.search.study import Advice
@@ -30,6 +31,7 @@ class Plan:
     reports: int  # of a trial that runs to its end
     watched: Sequence[Watched] = ()
     fill: Fill = dict  # writes the defaults into a resolved tree
+    first: Callable[[], Sequence[Point]] = tuple  # what is tried first
 
     @staticmethod
     def of(file: SearchFile) -> Plan:
@@ -46,6 +48,7 @@ class Plan:
                 Watched(s.name, s.unit, s.direction, s.needs_likelihood) for s in some.also
             ),
             fill=lambda tree: to_data(file.trial(tree)),
+            first=lambda: first_points(file),
         )
 
     def info(self, folder: Path) -> SearchInfo:
@@ -66,11 +69,17 @@ class Plan:
         """As samplers are picked for."""
         return Job.of(self.space, self.search.trials)
 
-    def advice(self, sampler: Sampler) -> Advice:
-        """As the study needs it, with what `auto` stands for."""
+    def advice(self, sampler: Sampler, first: Sequence[Point] = ()) -> Advice:
+        """As the study needs it, with what `auto` stands for, and what is tried first."""
         search = self.search
         return Advice(
-            search.name, self.direction, search.seed, sampler, search.pruner, self.reports
+            name=search.name,
+            direction=self.direction,
+            seed=search.seed,
+            sampler=sampler,
+            pruner=search.pruner,
+            reports=self.reports,
+            first=tuple(point.params for point in first),
         )
 
     def pace(self) -> Pace | None:

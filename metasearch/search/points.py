@@ -30,13 +30,16 @@ class Points:
     sampler: Sampler
     tree: Any
     seed: int  # of the search
+    first: Sequence[Mapping[str, Any]] = ()  # tried before; what they leave open is sampled
 
     def at(self, number: int, past: Callable[[], Past]) -> dict[str, Any] | None:
-        """The values of the draws of trial `number`; None if the sampler is none of these.
+        """Values of draws of trial `number`; None if Optuna's sampler decides on all of them.
 
         Raises:
             EnvironmentFault: a package that the sampler needs is not installed.
         """
+        if number < len(self.first):
+            return dict(self.first[number])
         match self.sampler:
             case QMC():
                 return space.point_at(self.tree, self._named(self._sobol(number)))

@@ -109,7 +109,7 @@ def _sit(
     with backend, contextlib.ExitStack() as stack:
         signals.rearm()
         signals.raises = backend.in_process
-        advice = plan.advice(opened.sampler)
+        advice = plan.advice(opened.sampler, opened.first)
         study = Study(ledger.folder / "study.journal", plan.space, advice, opened.past)
         stack.callback(study.close)
         info = plan.info(ledger.folder)

@@ -65,6 +65,7 @@ class Advice:
     sampler: Sampler
     pruner: Pruner
     reports: int  # of a trial that runs to its end; the pruners' unit of time
+    first: tuple[Mapping[str, Any], ...] = ()  # values of draws in the first trials
 
 
 class Study:
@@ -92,7 +93,7 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = space
         self._advice = advice
-        self._points = Points(advice.sampler, space, advice.seed)
+        self._points = Points(advice.sampler, space, advice.seed, advice.first)
         self._live: dict[int, _Live] = {}
         self._asked = len(past)
         draft = journal.with_name(f".{journal.name}.draft")

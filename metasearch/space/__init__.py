@@ -6,7 +6,17 @@ Knows nothing of models or trials: it turns a tree with draws into trees without
 from metasearch.space.document import Document, Fault, Mark, Path, dump, load, parse
 from metasearch.space.extension import narrowed
 from metasearch.space.faults import check, draws, faults, without
-from metasearch.space.grammar import WORDS, Draw, Label, Size, places, readable, size, word_of
+from metasearch.space.grammar import (
+    WORDS,
+    Draw,
+    Label,
+    Size,
+    label_of,
+    places,
+    readable,
+    size,
+    word_of,
+)
 from metasearch.space.overrides import apply_overrides
 from metasearch.space.points import place_of, point_at, recipes
 from metasearch.space.sampling import (
@@ -16,6 +26,7 @@ from metasearch.space.sampling import (
     random_suggester,
     resolve,
     sample,
+    told,
     trace,
 )
 
@@ -36,6 +47,7 @@ __all__ = [
     "draws",
     "dump",
     "faults",
+    "label_of",
     "load",
     "narrowed",
     "parse",
@@ -48,6 +60,7 @@ __all__ = [
     "resolve",
     "sample",
     "size",
+    "told",
     "trace",
     "without",
     "word_of",

@@ -197,6 +197,11 @@ class _Forced:
         return label
 
 
+def told(params: Mapping[str, Any]) -> Suggester:
+    """Decides as told; where nothing is told, the low bound or the first option."""
+    return _Forced(params)
+
+
 def covering(tree: Any, pairs: int = 5000) -> Iterator[Traced]:
     """Resolved trees in which every bound and every option occurs, and every two options that can.
 

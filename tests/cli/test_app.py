@@ -56,7 +56,8 @@ def test_looking_at_a_run_loads_nothing_heavy(planted, words):
 VERBS = {
     *("quickstart", "report", "search", "resume", "list", "status", "show", "best", "tensorboard"),
     *("evaluate", "export", "generate", "tasks", "components", "doctor", "space"),
-    "cluster", "reproduce",
+    "cluster",
+    "reproduce",
 }
 
 
