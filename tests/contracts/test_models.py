@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from metasearch.engine import Loop
+from metasearch.algorithms.base import seen_by
+from metasearch.engine import ENGINES, Loop
 from metasearch.engine.base import InnerLoop
 from metasearch.models import MODELS
 from metasearch.models.base import EncoderModel, Learner, cycled, example, noise_per_task, rows
@@ -121,6 +122,57 @@ def test_adapting_long_enough_learns_one_task(family):
 
     assert distance(inner) < 0.25 * distance(InnerLoop(steps=0))
     assert rows(support) == 8
+
+
+@pytest.fixture(params=list(ENGINES))
+def engine(request):
+    return ENGINES[request.param]()
+
+
+def test_a_players_step_moves_its_own_nets_alone(family, engine):
+    learner = Learner.create(family, (1, 16, 16), Stream(0))
+    batch = some(family, (1, 16, 16))
+    noise, meta = family.draw(batch, Stream(1)), learner.parameters()
+    for player in family.players:
+        adapted = engine.open(learner, 2, InnerLoop(lr=0.01))
+        adapted.step(player, family.loss(player, adapted.nets, batch, noise))
+        for task in range(2):
+            moved = {k for k, v in adapted.state(task).items() if not torch.equal(v, meta[k])}
+            assert {learner.owner(name) for name in moved} == {player}
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_no_loss_of_one_player_reaches_the_meta_gradient_of_another(family, engine, order):
+    learner = Learner.create(family, (1, 16, 16), Stream(0))
+    batch = some(family, (1, 16, 16))
+    noise = noise_per_task(family, Stream(1), ["a", "b"])
+    found = {}
+    for loud in ("", *family.players):
+        inner = InnerLoop(steps=1, lr=0.01)
+        adapted = adapt(engine, learner, inner, batch, 2, noise, order=order)
+        nets = {p: seen_by(p, family, adapted.nets) for p in family.players}
+        losses = {
+            p: (100.0 if p == loud else 1.0) * family.loss(p, nets[p], batch, noise(batch, p))
+            for p in family.players
+        }
+        found[loud] = adapted.meta_gradient(losses, order).values
+    for loud in family.players:
+        louder = {k for k, g in found[loud].items() if not torch.equal(g, found[""][k])}
+        assert {learner.owner(name) for name in louder} == {loud}
+
+
+def test_what_one_task_shows_changes_nothing_for_another(family, engine):
+    learner = Learner.create(family, (1, 16, 16), Stream(0))
+    batch = some(family, (1, 16, 16))
+    other = {d: x.clone() for d, x in batch.items()}
+    for domain in set(other) - {"y", "set", "heard", "progress"}:
+        other[domain][2:] *= -0.5
+    noise = noise_per_task(family, Stream(1), ["a", "b"])
+    inner = InnerLoop(steps=2, lr=0.01)
+    one, two = (adapt(engine, learner, inner, shown, 2, noise) for shown in (batch, other))
+    for name, value in one.state(0).items():
+        torch.testing.assert_close(two.state(0)[name], value, rtol=1e-5, atol=1e-6)
+    assert any(not torch.equal(two.state(1)[name], value) for name, value in one.state(1).items())
 
 
 @pytest.fixture(params=[n for n, model in MODELS.items() if isinstance(model(), EncoderModel)])
