@@ -1,9 +1,14 @@
-"""Every family for the same seconds of one core: `python -m benchmarks.families --seconds 120`.
+"""Every family for the same seconds of one core: `python -m benchmarks.families --seconds 60`.
 
-The recipe of a family is the middle of its shipped search space (the first option of each choice),
-meta-trained until the processor time is up, then judged on the `search` tasks, which it never saw:
-before adapting, after, the paired difference with its interval, and the floors. A picture of each
-family goes to OUT. With ``--omniglot PATH`` the files over Omniglot are taken too.
+The recipe of a family is the middle of its shipped search space (the first option of each choice).
+It is meta-trained at one size of images until the processor time is up, and judged on tasks of
+unseen alphabets, `search` by default: before adapting, after, the paired difference with its
+interval, and the same against the best of the closed-form floors. Samples are compared by MMD, and
+where a family has a likelihood nats are counted, too. With ``--omniglot PATH`` all of it happens
+on that handwriting instead of the built-in glyphs.
+
+OUT gets NAME.json with all figures, to which a later run with other files adds, a table of them,
+and a sheet with pictures of two tasks of each family.
 """
 
 from __future__ import annotations
@@ -11,10 +16,10 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -22,14 +27,22 @@ import torch
 from metasearch import space
 from metasearch.interval import mean_interval, paired_difference
 from metasearch.observe.grid import sample_grid, to_png
+from metasearch.scores import SCORES
+from metasearch.scores.base import Score
 from metasearch.search.config import SearchFile
+from metasearch.search.process import keep_freed_memory
+from metasearch.tasks.base import Split
 from metasearch.trial.anchors import anchors_of
-from metasearch.trial.config import Budget, TrialConfig, from_data
-from metasearch.trial.judge import judge
-from metasearch.trial.loop import Trial, bench_for
+from metasearch.trial.config import Budget, Judging, TrialConfig, from_data
+from metasearch.trial.judge import Panel, applies, judge, scored
+from metasearch.trial.loop import Bench, Trial, open_bench
+from metasearch.trial.report import SampleGrid
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
-NOT_A_FAMILY = ("quickstart", "strategies", "regimes", "cgans")
+NOT_A_FAMILY = ("quickstart", "strategies", "regimes", "cgans", "seed-gan", "omniglot-gan")
+TRACKS: tuple[Score, ...] = (SCORES["mmd"](), SCORES["nll"](samples=64))
+COPIERS = ("copies of the support", "jittered copies")  # told apart: to copy is not to draw
+SHOWN = 2  # tasks of each family on the sheet
 
 
 class Middle:
@@ -50,80 +63,197 @@ class Middle:
         return choices[0]
 
 
-def recipe(file: Path, omniglot: str | None) -> TrialConfig:
-    """The middle of a search space, with a budget that time ends."""
-    settings = []
-    if omniglot and file.stem.startswith("omniglot"):
-        settings.append(f"trial.tasks.path={omniglot}")
-    found = space.sample(SearchFile.load(file, settings).space, Middle())
-    config = from_data(found)
+@dataclass(frozen=True)
+class Row:
+    """One family by one score: means with the ends of their intervals."""
+
+    before: tuple[float, float, float]
+    after: tuple[float, float, float]
+    gained: tuple[float, float, float]  # after minus before, task by task
+    floors: Mapping[str, float]
+    best_floor: str
+    ahead: tuple[float, float, float]  # after minus that floor, task by task
+    diverged: int
+    meta_steps: int
+
+    def line(self, name: str, unit: str) -> str:
+        """For a table."""
+        cells = (
+            name,
+            unit,
+            f"{self.before[0]:.1f}",
+            _told(self.after),
+            _told(self.gained),
+            f"{self.floors[self.best_floor]:.1f} ({self.best_floor})",
+            _told(self.ahead),
+            str(self.meta_steps),
+        )
+        return f"| {' | '.join(cells)} |"
+
+
+HEAD = (
+    "| family | score | before | after | after - before | best floor | after - floor | steps |\n"
+    "|---|---|---|---|---|---|---|---|"
+)
+
+
+def _told(interval: Sequence[float]) -> str:
+    mean, low, high = interval
+    return f"{mean:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def recipe(file: Path, size: int, omniglot: str | None, strokes: str | None) -> TrialConfig | None:
+    """The middle of a search space, with a budget that time ends; None if its data is not there."""
+    found = dict(space.sample(SearchFile.load(file).space, Middle()))
+    tasks = elsewhere(found["tasks"], size, omniglot, strokes)
+    if tasks is None:
+        return None
+    config = from_data({**found, "tasks": tasks, "also": []})
     budget = Budget(gradients=10**12, reports=1, tasks_per_step=config.budget.tasks_per_step)
-    return replace(config, budget=budget)
+    return replace(config, budget=budget, judging=Judging(tasks=40, samples=24))
 
 
-def measure(config: TrialConfig, seconds: float, out: Path) -> dict[str, Any]:
-    """Meta-train for so many seconds of processor time, and judge."""
-    bench = bench_for(config)
+def elsewhere(
+    tasks: Mapping[str, Any], size: int, omniglot: str | None, strokes: str | None
+) -> dict[str, Any] | None:
+    """The same tasks at another size, and where a path is given of handwriting."""
+    if "source" in tasks:
+        inner = elsewhere(tasks["source"], size, omniglot, strokes)
+        return inner and {**tasks, "source": inner}
+    found = {**tasks, "size": size}
+    if tasks["name"] in {"glyphs", "omniglot"}:
+        kept = {key: found[key] for key in ("size", "shot", "query") if key in found}
+        here = {"name": "omniglot", "path": omniglot} if omniglot else {"name": "glyphs"}
+        return here | kept
+    if omniglot is None:
+        return found
+    return {**found, "path": strokes} if tasks["name"] == "strokes" and strokes else None
+
+
+def measure(config: TrialConfig, seconds: float, split: Split) -> tuple[dict[str, Row], SampleGrid]:
+    """Meta-train for so many seconds of processor time; a row for each score, and pictures."""
+    config = replace(config, score=TRACKS[0])
+    bench = open_bench(config.tasks, True)  # type: ignore[arg-type]  # noqa: FBT003 - a cache key
     trial = Trial.open(config, bench)
     began = time.process_time()
     while (spent := time.process_time() - began) < seconds:
         played = trial.practice.step(trial.meta_steps, min(spent / seconds, 1.0))
         trial.meta_steps += 1
         trial.gradients += played.gradients
-    champion, _ = trial.practice.crown()
-    verdicts = judge(champion.adapter, config.engine, trial.panel)
-    out.with_suffix(".png").write_bytes(to_png(sample_grid(verdicts.grid)))
-    name = config.score.name
-    after, before = verdicts.after[name], verdicts.before[name]
-    floors = anchors_of(config, bench, champion.adapter.learner, {"search": trial.panel})
-    gap = paired_difference(after, before)
-    return {
-        "meta_steps": trial.meta_steps,
-        "score": name,
-        "before": list(mean_interval(before)),
-        "after": list(mean_interval(after)),
-        "gap": [gap.mean, gap.low, gap.high],
-        "floors": {floor: rows["search"]["mean"] for floor, rows in floors.items()},
-        "diverged": verdicts.diverged,
-    }
+    return judged(trial, bench, split)
 
 
-def files(options: argparse.Namespace) -> Iterator[Path]:
-    """The search spaces of families, without those whose data is not there."""
-    for file in sorted(options.files or SPACES.glob("*.yaml")):
-        if file.stem in NOT_A_FAMILY:
-            continue
-        if "path:" in file.read_text("utf-8") and not options.omniglot:
-            print(f"{file.stem}: skipped, give --omniglot PATH")
-            continue
-        yield file
+def judged(trial: Trial, bench: Bench, split: Split) -> tuple[dict[str, Row], SampleGrid]:
+    """What a trial is worth now, by every score that applies."""
+    config, adapter = trial.config, trial.practice.crown()[0].adapter
+    scores = tuple(s for s in TRACKS if applies(s, adapter.learner.family))
+    panel = Panel.gather(config, bench.data, bench.features, split, trial.device)
+    panel = replace(panel, scores=scores)
+    after, _, diverged = scored(adapter, config.engine, panel)
+    before, _, _ = scored(adapter.still(), config.engine, panel)
+    some = replace(panel, episodes=panel.episodes.select(range(SHOWN)), scores=scores[:1])
+    verdicts = judge(adapter, config.engine, some)
+    rows = {}
+    for score in scores:
+        by_score = replace(config, score=score)
+        anchors = anchors_of(by_score, bench, adapter.learner, {split: panel}, verdicts.domain)
+        floors = {name: found[split] for name, found in anchors.items()}
+        real = {name: f for name, f in floors.items() if name.endswith(("pixels", "marginal"))}
+        best = min(real, key=lambda name: float(real[name]["mean"]))
+        there = np.array([real[best]["per_task"][task] for task in panel.tasks])
+        rows[score.name] = Row(
+            tuple(mean_interval(before[score.name])),
+            tuple(mean_interval(after[score.name])),
+            _gap(after[score.name], before[score.name]),
+            {name: float(found["mean"]) for name, found in floors.items()},
+            best,
+            _gap(after[score.name], there),
+            diverged,
+            trial.meta_steps,
+        )
+    return rows, verdicts.grid
+
+
+def _gap(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
+    found = paired_difference(a, b)
+    return found.mean, found.low, found.high
+
+
+def sheet(grids: Mapping[str, SampleGrid]) -> bytes:
+    """A PNG with the first few tasks of each family."""
+    names = [f"{family}/{task}" for family, g in grids.items() for task in g.tasks]
+    parts = [
+        np.concatenate([getattr(g, part)[:, :count] for g in grids.values()])
+        for part, count in (("support", 5), ("before", 6), ("after", 6))
+    ]
+    return to_png(sample_grid(SampleGrid(tuple(names), *parts), cell=40, columns=6))
+
+
+def files(asked: Sequence[Path]) -> Iterator[Path]:
+    """The search spaces of families."""
+    for file in sorted(asked or SPACES.glob("*.yaml")):
+        if asked or not file.stem.startswith(NOT_A_FAMILY):
+            yield file
 
 
 def main() -> None:
-    """Measure, print a line each, and keep all in OUT/families.json."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure, print a line each, and keep all in OUT."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("files", nargs="*", type=Path)
-    parser.add_argument("--seconds", type=float, default=120, help="of processor time, each")
-    parser.add_argument("--omniglot", help="path of Omniglot")
+    parser.add_argument("--seconds", type=float, default=60, help="of processor time, each (60)")
+    parser.add_argument("--size", type=int, default=20, help="pixels a side (20)")
+    parser.add_argument("--split", choices=get_args(Split), default="search")
+    parser.add_argument("--omniglot", help="path of Omniglot's images")
+    parser.add_argument("--strokes", help="path of Omniglot's strokes, for families that write")
     parser.add_argument("--out", type=Path, default=Path("runs/bench-families"))
     options = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()
     options.out.mkdir(parents=True, exist_ok=True)
-    print(f"{'':18} {'before':>8} {'after':>8} {'after - before':>24}  floors")
-    every = {}
-    for file in files(options):
-        config = recipe(file, options.omniglot)
-        row = every[file.stem] = measure(config, options.seconds, options.out / file.stem)
-        mean, low, high = row["gap"]
-        sure = "settled" if low > 0 or high < 0 else ""
-        floors = ", ".join(f"{name} {value:.1f}" for name, value in row["floors"].items())
-        print(
-            f"{file.stem:18} {row['before'][0]:8.2f} {row['after'][0]:8.2f} {mean:8.2f} "
-            f"[{low:.2f}, {high:.2f}] {sure:7}  {row['score']}; {floors}; "
-            f"{row['meta_steps']} meta-steps",
-            flush=True,
-        )
-        (options.out / "families.json").write_text(json.dumps(every, indent=1))
+    name = f"{'omniglot' if options.omniglot else 'glyphs'}-{options.split}"
+    kept, pictures = options.out / f"{name}.json", options.out / f"{name}.npz"
+    every: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    grids = load_grids(pictures)
+    print(HEAD)
+    for file in files(options.files):
+        config = recipe(file, options.size, options.omniglot, options.strokes)
+        if config is None:
+            print(f"{file.stem}: skipped, its tasks have no handwriting here")
+            continue
+        rows, grids[file.stem] = measure(config, options.seconds, options.split)
+        for score, row in rows.items():
+            print(row.line(file.stem, score), flush=True)
+        every[file.stem] = {score: asdict(row) for score, row in rows.items()}
+        kept.write_text(json.dumps(every, indent=1))
+        save_grids(pictures, grids)
+        (options.out / f"{name}.png").write_bytes(sheet(dict(sorted(grids.items()))))
+
+
+def load_grids(path: Path) -> dict[str, SampleGrid]:
+    """The pictures of earlier runs."""
+    if not path.exists():
+        return {}
+    with np.load(path) as held:
+        names = sorted({key.split("|")[0] for key in held})
+        return {
+            name: SampleGrid(
+                tuple(map(str, held[f"{name}|tasks"])),
+                *(held[f"{name}|{part}"] for part in ("support", "before", "after")),
+            )
+            for name in names
+        }
+
+
+def save_grids(path: Path, grids: Mapping[str, SampleGrid]) -> None:
+    """Keep pictures for later runs."""
+    arrays = {
+        f"{name}|{part}": np.asarray(getattr(grid, part))
+        for name, grid in grids.items()
+        for part in ("tasks", "support", "before", "after")
+    }
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

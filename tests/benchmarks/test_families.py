@@ -1,0 +1,62 @@
+"""The table of families: every recipe is sound on both kinds of tasks, and gets its rows."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from benchmarks import families
+from metasearch.tasks.glyphs import Glyphs
+from metasearch.tasks.omniglot import Omniglot
+from metasearch.trial.config import problems
+
+FILES = list(families.files([]))
+
+
+@pytest.mark.parametrize("omniglot", [None, "omniglot.npz"])
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_recipe_is_sound_at_the_size_asked_for(file, omniglot):
+    config = families.recipe(file, 20, omniglot, "strokes.zip")
+    if config is None:
+        pytest.skip("there are no such tasks of handwriting")
+    assert list(problems(config)) == []
+    source = getattr(config.tasks, "source", config.tasks)
+    assert source.size == 20
+    assert getattr(source, "path", None) in {None, omniglot, "strokes.zip"}
+
+
+def test_what_reads_handwriting_is_given_glyphs_and_the_other_way_round():
+    settings = {"size": 28, "shot": 3}
+    theirs = families.elsewhere({"name": "omniglot", "path": "x.npz", **settings}, 16, None, None)
+    ours = families.elsewhere({"name": "glyphs", **settings}, 16, "x.npz", None)
+    assert theirs == {"name": "glyphs", "size": 16, "shot": 3}
+    assert ours == {"name": "omniglot", "path": "x.npz", "size": 16, "shot": 3}
+    wrapped = families.elsewhere({"name": "conditional", "source": dict(theirs)}, 20, "x", None)
+    assert wrapped["source"]["name"] == "omniglot"
+    assert families.elsewhere({"name": "pairs"}, 20, "x.npz", "s.zip") is None
+
+
+@pytest.mark.parametrize("name", ["omniglot-vae", "classical"])
+def test_a_family_is_trained_judged_on_both_tracks_and_set_beside_floors(
+    name, tmp_path, monkeypatch, capsys
+):
+    file = families.SPACES / f"{name}.yaml"
+    monkeypatch.setattr(families, "TRACKS", (families.SCORES["mmd"](), families.SCORES["nll"]()))
+    told = [str(file), "--seconds", "0.5", "--size", "16", "--out", str(tmp_path)]
+    for _ in range(2):  # the second run adds to what the first one kept
+        monkeypatch.setattr(sys, "argv", ["families", *told])
+        families.main()
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(f"| {name}")]
+    assert [line.split(" | ")[1] for line in rows[:2]] == ["mmd", "nll"]
+    kept = json.loads((tmp_path / "glyphs-search.json").read_text())
+    assert kept[name]["nll"]["best_floor"] == "Beta-Bernoulli pixels"
+    assert kept[name]["mmd"]["floors"]["real images"] < 5
+    assert (tmp_path / "glyphs-search.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_source_of_a_recipe_is_one_of_the_two():
+    kinds = {type(families.recipe(f, 20, "x.npz", None).tasks) for f in FILES if f.stem == "aae"}
+    assert kinds == {Omniglot}
+    assert isinstance(families.recipe(families.SPACES / "aae.yaml", 20, None, None).tasks, Glyphs)
