@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -40,7 +40,18 @@ class Resources:
     max_concurrent: int | None = None  # trials at once; None: as many as fit
     cpus_per_trial: int = 1
     gpus_per_trial: float = 0.0
-    retries: int = 2  # times a trial whose worker died starts anew from its last checkpoint
+    retries: int = 2  # times a trial whose worker died goes on from its last checkpoint
+    patience_s: float | None = None  # a trial that says nothing for so long is ended; None: waits
+
+    def roomier(self) -> Resources | None:
+        """Twice as much for each trial, for one that ran out of memory; None if nothing is gained.
+
+        A whole GPU's memory cannot grow, and what trials share of the machine's goes by their CPUs.
+        """
+        if self.gpus_per_trial >= 1:
+            return None
+        gpus = min(1.0, 2 * self.gpus_per_trial)
+        return replace(self, cpus_per_trial=2 * self.cpus_per_trial, gpus_per_trial=gpus)
 
     def fit(self, cpus: float, gpus: float) -> int:
         """How many trials run at once on so many CPUs and GPUs.
@@ -116,10 +127,6 @@ class Desk(Protocol):
 
     def heard(self, number: int, message: Message) -> bool:
         """Take a message of a trial's runner; True: the trial is over, or is to stop here."""
-        ...
-
-    def died(self, number: int, error: str) -> None:
-        """A trial's worker died more often than it may."""
         ...
 
 

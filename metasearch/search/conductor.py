@@ -152,13 +152,6 @@ class Conductor:
                 return True
         return self.stopping
 
-    def died(self, number: int, error: str) -> None:
-        """A trial's worker died more often than it may."""
-        if number in self._live:
-            starved = re.search("out of memory|low on memory|memory usage threshold", error, re.I)
-            reason = "out_of_memory" if starved else "infrastructure"
-            self._fail(self._live[number], reason, error)
-
     # What happens behind the desk ---------------------------------------------------------------
 
     def _ask(self) -> TrialInfo:

@@ -68,6 +68,7 @@ class SearchConfig:
     gpus_per_trial: float = 0.0  # a half lets two trials share one
     backend: Literal["ray", "local"] = "ray"
     retries: int = 2  # of a trial whose worker died
+    no_progress_timeout: str | float | None = None  # "30m": a trial silent for so long has failed
     confirm: Confirm = Confirm()
     baselines: tuple[str, ...] = ("joint", "scratch")  # algorithms the export compares with
 
@@ -86,14 +87,22 @@ class SearchConfig:
             raise ValueError("gpus_per_trial must not be negative")
         if self.retries < 0:
             raise ValueError("retries must not be negative")
+        if self.patience_s is not None and self.patience_s <= 0:
+            raise ValueError("no_progress_timeout must be more than nothing; null waits for ever")
 
     @property
     def time_s(self) -> float | None:
         """The time limit in seconds, if there is one."""
         return None if self.time is None else seconds(self.time)
 
+    @property
+    def patience_s(self) -> float | None:
+        """How long a trial may say nothing, in seconds, if there is a limit."""
+        limit = self.no_progress_timeout
+        return None if limit is None else seconds(limit, "no_progress_timeout")
 
-def seconds(time: str | float) -> float:
+
+def seconds(time: str | float, what: str = "time") -> float:
     """A duration in seconds.
 
     >>> seconds("1h30m"), seconds("150s"), seconds(20)
@@ -106,7 +115,7 @@ def seconds(time: str | float) -> float:
         return float(time)
     text = time.replace(" ", "")
     if not _DURATION.fullmatch(text):
-        raise ValueError(f"time is a duration such as 150s, 20m or 1h30m, got {time!r}")
+        raise ValueError(f"{what} is a duration such as 150s, 20m or 1h30m, got {time!r}")
     return sum(float(n) * _UNITS_S[unit] for n, unit in re.findall(r"([\d.]+)([dhms])", text))
 
 

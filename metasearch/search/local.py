@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from types import TracebackType
 
 from metasearch.search.backend import Desk, Resources
-from metasearch.search.process import threads_restored
+from metasearch.search.process import raises_when_stuck, threads_restored
+from metasearch.search.retries import Retries
 from metasearch.search.worker import TrialRunner
 
 
 class LocalBackend:
-    """Runs one trial at a time; `max_concurrent` and `retries` mean nothing here."""
+    """Runs one trial at a time; `max_concurrent` means nothing here.
+
+    A stuck trial is interrupted where Python can be: between two of its instructions, and only if
+    the search runs in the main thread.
+    """
 
     in_process = True
 
     def __init__(self, trial: str, resources: Resources) -> None:
-        self._runner = TrialRunner(trial, cpus=resources.cpus_per_trial)
+        self._retries = resources.retries
+        patience = resources.patience_s
+        guard = partial(raises_when_stuck, patience) if patience is not None else None
+        self._runner = TrialRunner(trial, cpus=resources.cpus_per_trial, guard=guard)
         self._open = contextlib.ExitStack()
 
     def __enter__(self) -> LocalBackend:
@@ -34,6 +43,7 @@ class LocalBackend:
 
     def run(self, desk: Desk) -> None:
         """Return once the desk is closed. What it raises comes through."""
+        desk = Retries(desk, self._retries, roomier=False)  # a trial has all of the machine
         while (order := desk.next()) is not None:
             self._runner.start(order)
             while not desk.heard(order.number, self._runner.next()):

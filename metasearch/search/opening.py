@@ -29,7 +29,7 @@ Resume = Literal["auto", "never", "must", "extend"]
 
 # What may be another in the next sitting; all else decides what is asked and how it is judged.
 _FREE = {"name", "trials", "time", "max_concurrent", "cpus_per_trial", "gpus_per_trial", "backend",
-         "retries", "confirm", "baselines"}  # fmt: skip
+         "retries", "no_progress_timeout", "confirm", "baselines"}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import faulthandler
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import FrameType
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -38,6 +42,45 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_MMAP_THRESHOLD, 32 * 2**20)
         mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+class StuckError(Exception):
+    """A trial said nothing for longer than it may."""
+
+
+@contextlib.contextmanager
+def exits_when_stuck(seconds: float, note: Path) -> Iterator[None]:
+    """End this process if the body takes longer, and leave in `note` where all threads were.
+
+    The clock is in C and needs no Python: it also ends a process that never comes back from a
+    library. `note` is gone again if the body ends in time.
+    """
+    with note.open("w", encoding="utf-8") as file:
+        faulthandler.dump_traceback_later(seconds, exit=True, file=file)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+    note.unlink()
+
+
+@contextlib.contextmanager
+def raises_when_stuck(seconds: float, note: Path) -> Iterator[None]:  # noqa: ARG001
+    """Raise `StuckError` in the body if it takes longer; does nothing outside the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        raise StuckError(f"no report within {seconds:g} s.")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,8 +29,11 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from metasearch.cluster.token import joining
+from metasearch.errors import EnvironmentFault
 from metasearch.search.backend import Desk, Order, Resources, knock, unreachable
-from metasearch.search.process import attribute, environment, log_to_file
+from metasearch.search.bridge import Bridge
+from metasearch.search.process import attribute, environment, exits_when_stuck, log_to_file
+from metasearch.search.retries import Retries
 from metasearch.search.worker import TrialRunner
 
 _TUNE = {
@@ -66,6 +70,7 @@ class RayBackend:
         self._scratch = scratch
         self._address = address or os.environ.get("RAY_ADDRESS")
         self._open = contextlib.ExitStack()
+        self._have = 0.0, 0.0  # CPUs and GPUs
         self.slots = 0
 
     def __enter__(self) -> RayBackend:
@@ -85,7 +90,8 @@ class RayBackend:
                 self._connect(stack)
             stack.enter_context(environment(_TUNE))
             have = ray.cluster_resources()
-            self.slots = self._resources.fit(have.get("CPU", 0.0), have.get("GPU", 0.0))
+            self._have = have.get("CPU", 0.0), have.get("GPU", 0.0)
+            self.slots = self._resources.fit(*self._have)
             self._open = stack.pop_all()
         return self
 
@@ -98,21 +104,45 @@ class RayBackend:
         self._open.close()
 
     def run(self, desk: Desk) -> None:
-        """Return once the desk is closed and every trial that ran has stopped."""
-        need = self._resources
-        bridge = _Bridge(desk, self.slots)
-        with environment({"TUNE_MAX_PENDING_TRIALS_PG": str(self.slots)}):
+        """Return once the desk is closed and every trial that ran has stopped.
+
+        What ran out of memory goes last, with twice the resources for each: earlier it would have
+        to wait until two neighbours make room at once.
+        """
+        more = self._roomier()
+        retries = Retries(desk, self._resources.retries, roomier=more is not None)
+        self._run(retries, self._resources)
+        if more is not None and retries.give_room():
+            self._run(retries, more)
+
+    def _roomier(self) -> Resources | None:
+        more = self._resources.roomier()
+        try:
+            return more if more and more.fit(*self._have) else None
+        except EnvironmentFault:  # a trial has all there is already
+            return None
+
+    def _run(self, desk: Desk, need: Resources) -> None:
+        slots = need.fit(*self._have)
+        bridge = Bridge(desk, slots)
+        worker = {
+            "trial": self._trial,
+            "cpus": self._resources.cpus_per_trial,  # threads: a score must not depend on room
+            "patience_s": need.patience_s,
+            "cwd": str(Path.cwd()),
+        }
+        with environment({"TUNE_MAX_PENDING_TRIALS_PG": str(slots)}):
             tune.run(
                 _Worker,
                 name="tune",
-                config={"trial": self._trial, "cpus": need.cpus_per_trial, "cwd": str(Path.cwd())},
+                config=worker,
                 resources_per_trial={"cpu": need.cpus_per_trial, "gpu": need.gpus_per_trial},
                 num_samples=-1,
                 storage_path=str(self._scratch.resolve()),
                 search_alg=_Searcher(bridge),
                 scheduler=_Scheduler(bridge),
                 verbose=0,
-                max_failures=need.retries,
+                max_failures=0,  # the desk knows what to try again
                 raise_on_failed_trial=False,
                 reuse_actors=True,
                 callbacks=[_Strip()],
@@ -143,56 +173,19 @@ class RayBackend:
             raise unreachable(address, fault) from fault
 
 
-class _Bridge:
-    """What Tune's searcher and scheduler share: which trial is which, and the desk."""
-
-    def __init__(self, desk: Desk, slots: int) -> None:
-        self.desk = desk
-        self.slots = slots
-        self.live: dict[str, int] = {}  # Tune's id -> our number
-        self.errors: dict[str, str] = {}
-        self.fault: Exception | None = None  # of the desk; ends the run
-
-    @property
-    def stopping(self) -> bool:
-        return self.fault is not None or self.desk.stopping
-
-    def suggest(self, trial_id: str) -> Order | None:
-        if order := self.desk.next():
-            self.live[trial_id] = order.number
-        return order
-
-    def heard(self, trial_id: str, message: Mapping[str, Any]) -> bool:
-        try:
-            over = self.fault is not None or self.desk.heard(self.live[trial_id], message)
-        except Exception as fault:  # Tune would turn it into a text
-            self.fault, over = fault, True
-        if over:
-            self.live.pop(trial_id, None)
-        return over
-
-    def died(self, trial_id: str) -> None:
-        number = self.live.pop(trial_id, None)
-        if number is not None and self.fault is None:
-            self.desk.died(number, self.errors.get(trial_id, "the worker died"))
-
-
 class _Searcher(Searcher):  # type: ignore[misc]
     """Hands out the desk's orders."""
 
-    def __init__(self, bridge: _Bridge) -> None:
+    def __init__(self, bridge: Bridge) -> None:
         super().__init__()
         self._bridge = bridge
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        bridge = self._bridge
-        if bridge.fault is not None or not bridge.desk.open:
+        if self._bridge.over:
             return str(Searcher.FINISHED)
-        if len(bridge.live) >= bridge.slots:
-            return None
-        order = bridge.suggest(trial_id)
+        order = self._bridge.suggest(trial_id)
         # As one text: Tune copies, merges and flattens mappings at every turn.
-        return {"order": json.dumps(order.to_data())} if order else str(Searcher.FINISHED)
+        return {"order": json.dumps(order.to_data())} if order else None
 
     def on_trial_complete(
         self,
@@ -214,7 +207,7 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
 
     _supports_buffered_results = False
 
-    def __init__(self, bridge: _Bridge) -> None:
+    def __init__(self, bridge: Bridge) -> None:
         super().__init__()
         self._bridge = bridge
 
@@ -257,7 +250,9 @@ class _Worker(tune.Trainable):  # type: ignore[misc]
     def setup(self, config: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):  # for relative paths, where the disk is shared
             os.chdir(config["cwd"])
-        self._runner = TrialRunner(config["trial"], cpus=config["cpus"])
+        limit = config["patience_s"]
+        guard = partial(exits_when_stuck, limit) if limit is not None else None
+        self._runner = TrialRunner(config["trial"], cpus=config["cpus"], guard=guard)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -89,7 +89,11 @@ def make_backend(
 ) -> Backend:
     """The backend a search in `folder` names; `address` is that of a Ray cluster to join."""
     resources = Resources(
-        search.max_concurrent, search.cpus_per_trial, search.gpus_per_trial, search.retries
+        search.max_concurrent,
+        search.cpus_per_trial,
+        search.gpus_per_trial,
+        search.retries,
+        search.patience_s,
     )
     if search.backend == "local":
         return LocalBackend(trial, resources)

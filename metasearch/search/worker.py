@@ -16,19 +16,21 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from metasearch.errors import RunError
 from metasearch.search.backend import Message, Order
 from metasearch.search.files import read_json, to_json, write_atomically
-from metasearch.search.process import keep_freed_memory, limit_threads
+from metasearch.search.process import StuckError, keep_freed_memory, limit_threads
 from metasearch.search.racing import Bar
 from metasearch.trial.report import Report, SampleGrid
 
 DEFAULT_TRIAL = "metasearch.trial.loop:trial_from_data"
 KEPT = 2  # checkpoints per trial
 ERROR_LINES = 30  # of a traceback
+STUCK = "stuck.txt"  # in a trial's folder: where its worker was when it was ended
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE}
 
 
@@ -37,6 +39,10 @@ Trial = Callable[..., Iterator[Report]]
 
 Raises RunError before its first report if the snapshot is damaged: then an older one is tried.
 """
+
+
+Guard = Callable[[Path], AbstractContextManager[None]]
+"""Watches over one step of a trial; takes the file for what is to be said if it gets stuck."""
 
 
 def load_trial(name: str) -> Trial:
@@ -59,14 +65,18 @@ def load_trial(name: str) -> Trial:
 class TrialRunner:
     """Runs trials report by report, and keeps the last checkpoints in a trial's folder."""
 
-    def __init__(self, trial: str, *, cpus: int = 1) -> None:
+    def __init__(self, trial: str, *, cpus: int = 1, guard: Guard | None = None) -> None:
         self._trial = trial
         self._cpus = cpus
+        self._guard = guard
+        self._note = Path()
         self._messages: Generator[Message, None, None] | None = None
 
     def start(self, order: Order) -> None:
         """Make ready to run an order, or to go on with it. One that still runs is dropped."""
         self.close()
+        self._note = Path(order.folder) / STUCK
+        self._note.unlink(missing_ok=True)
         self._messages = self._run(order)
 
     def next(self) -> Message:
@@ -78,7 +88,8 @@ class TrialRunner:
         if self._messages is None:
             raise RunError("no trial was started. Call `start` before `next`.")
         try:
-            return next(self._messages)
+            with self._guard(self._note) if self._guard else contextlib.nullcontext():
+                return next(self._messages)
         except (Exception, SystemExit) as fault:  # it ends this trial, not the search
             return {"error": describe_error(fault)}
 
@@ -159,8 +170,22 @@ def describe_error(fault: BaseException) -> dict[str, str]:
     return {"reason": _reason(fault), "error": "\n".join(lines[-ERROR_LINES:])}
 
 
+def last_words(folder: Path) -> dict[str, str] | None:
+    """The error of a trial whose worker ended itself because it was stuck; None if it did not."""
+    try:
+        said = (folder / STUCK).read_text(encoding="utf-8", errors="replace").strip()
+    except FileNotFoundError:
+        return None
+    if not said:  # it died of something else
+        return None
+    end = "Stuck: no report within no_progress_timeout. Above: where it was, last call first."
+    return {"reason": "timeout", "error": "\n".join([*said.splitlines()[:ERROR_LINES], end])}
+
+
 def _reason(fault: BaseException) -> str:
     text = str(fault).lower()
+    if isinstance(fault, StuckError):
+        return "timeout"
     if isinstance(fault, MemoryError) or type(fault).__name__ == "OutOfMemoryError":
         return "out_of_memory"
     if isinstance(fault, RuntimeError) and ("out of memory" in text or "can't allocate" in text):

@@ -39,8 +39,9 @@ def trial(
     """Scores fall from 1 + `x` to `x`; `end` says what else happens, and at which report.
 
     `end` is a mapping with a `name`: "well", "nan", "raise", "memory", "mute" (no final report),
-    "die" (the process exits, but for the first time only if `once`). With `tasks`, there are so
-    many, judged eight at a time, and the trial may lose a race. After report `bend` scores rise.
+    "die" (the process exits), "hang"; with `once`, "die", "hang" and "memory" happen in the first
+    attempt alone. With `tasks`, there are so many, judged eight at a time, and the trial may lose a
+    race. After report `bend` scores rise.
     """
     total, x = config.get("reports", 4), float(config["x"])
     end = {"name": "well", "at": 2, **config.get("end", {})}
@@ -55,6 +56,8 @@ def trial(
             return
         if happens == "die" and not (end.get("once") and resume):
             os._exit(7)
+        if happens in {"memory", "hang"} and end.get("once") and resume:
+            happens = "well"
         fallen = made if made <= config.get("bend", total) else 2 * config["bend"] - made
         made_report = report(config, made, total, score(x, fallen, total, happens))
         if race and (lost := _judged(made_report, race)):
@@ -80,6 +83,8 @@ def score(x: float, made: int, total: int, happens: str = "well") -> float:
         raise ValueError("planted fault")
     if happens == "memory":
         raise MemoryError("planted")
+    if happens == "hang":
+        time.sleep(3600)
     return math.nan if happens == "nan" else x + 1 - made / total
 
 
