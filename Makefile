@@ -10,7 +10,7 @@ BIN   := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow check format setup clean bench-engine bench-strategies bench-selection bench-families smoke-families
+.PHONY: help quickstart test test-slow check format setup clean bench-engine bench-strategies bench-selection bench-overhead bench-scale chaos bench-families smoke-families
 
 help: ## Show this text
 	@echo "make quickstart   is the first thing to type; the rest:"
@@ -55,6 +55,15 @@ bench-strategies: $(STAMP) ## Compare every strategy with random, in five regime
 
 bench-selection: $(STAMP) ## Time the choice of tasks against the meta-step it is for
 	@$(BIN)/python -m benchmarks.selection
+
+bench-overhead: $(STAMP) ## What a search costs beside its trials, ours and others' (ARGS="--work trivial 2s 10s")
+	@$(BIN)/python -m benchmarks.overhead $(ARGS)
+
+bench-scale: $(STAMP) ## What a search costs at 100 to 10,000 trials (ARGS="--backend ray --plot scale.png")
+	@$(BIN)/python -m benchmarks.scale $(ARGS)
+
+chaos: $(STAMP) ## Kill searches and their workers fifty times, signal them, close their terminal
+	@$(BIN)/python -m pytest -q -m slow tests/chaos $(ARGS)
 
 clean: ## Remove .venv and what tools leave behind; runs stay
 	rm -rf $(VENV) $(BENCH_VENV) build dist *.egg-info

@@ -61,8 +61,21 @@ class Signals:
 
     def _hear(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self._count += 1
+        if number == signal.SIGHUP:
+            _leave_dead_terminal()
         self.first = self.first or number
         if self._count == 2 and self.raises:
             raise Halted
         if self._count > 2:  # even leaving takes too long for somebody
             os._exit(128 + self.first)
+
+
+def _leave_dead_terminal() -> None:
+    """Write to nowhere what would go to a terminal that was closed, for there it is an error."""
+    for handle in (1, 2):
+        try:
+            os.write(handle, b"")
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, handle)
+            os.close(nowhere)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -76,3 +77,23 @@ def test_the_third_ends_the_process_without_a_word():
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, b"", b"")
+
+
+def test_a_closed_terminal_makes_no_error_of_what_is_written_afterwards():
+    code = (
+        "import sys, time; from metasearch.search.signals import Signals\n"
+        "with Signals() as signals:\n"
+        "    print('ready', flush=True)\n"
+        "    while not signals.first: time.sleep(0.01)\n"
+        "    print('more', flush=True)\n"
+        "    print('more', file=sys.stderr, flush=True)\n"
+        "sys.exit(signals.exit_code)"
+    )
+    ours, theirs = pty.openpty()
+    ended = subprocess.Popen(
+        ["setsid", "--ctty", sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    assert os.read(ours, 5) == b"ready"
+    os.close(ours)
+    assert ended.wait() == 129

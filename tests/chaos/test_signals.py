@@ -1,0 +1,106 @@
+"""Ctrl-C, twice, SIGTERM, and a terminal that is closed, at a search from the command line."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from metasearch.search.ledger import open_run
+from tests.search.driver import launch, lines, wait_until
+
+pytestmark = pytest.mark.slow
+
+TRIALS, REPORTS = 6, 5
+TINY = """\
+search: {backend: local, sampler: random, pruner: none, trials: 4}
+trial:
+  tasks: {name: glyphs, size: 16, shot: 3, query: 4}
+  score: {name: nll, samples: 2}
+  budget: {gradients: 4000, reports: 20, tasks_per_step: 4}
+  judging: {tasks: 6, samples: 8}
+  models: [{name: vae, latent: {integers: [4, 8]}, net: mlp}]
+  algorithms: [{name: reptile, inner: {steps: 2}}]
+"""
+KINDS = ["local", pytest.param("ray", marks=pytest.mark.ray)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("numbers", "code"),
+    [
+        ([signal.SIGINT], 130),
+        ([signal.SIGTERM], 143),
+        ([signal.SIGHUP], 129),
+        ([signal.SIGINT, signal.SIGINT], 130),
+        ([signal.SIGTERM, signal.SIGINT], 143),
+    ],
+)
+def test_a_signal_ends_a_search_which_the_same_command_ends_later(tmp_path, kind, numbers, code):
+    folder, account = tmp_path / "run", tmp_path / "account"
+    tree = {"account": str(account), "pause": 0.2, "snapshots": True, "reports": REPORTS}
+    how = {"trials": TRIALS, "backend": kind, "max_concurrent": 2}
+    process = launch(folder, tree, **how)
+    wait_until(lambda: len(lines(account)) >= 8, process)
+    for number in numbers:
+        os.killpg(process.pid, number)  # all of it, as a terminal does
+        time.sleep(0.05)
+    began = time.monotonic()
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (code, "interrupted", "")
+    assert time.monotonic() - began < 30  # of a promise of 15, on machines with other work
+    run = open_run(folder)
+    assert run.state == "stopped"
+    before = {t.number: t for t in run.trials if t.outcome}
+    assert all(t.outcome.state == "complete" for t in before.values())
+    process = launch(folder, tree, **how)
+    assert process.communicate() == ("trials", "")
+    run = open_run(folder)
+    assert {n: run.trials[n] for n in before} == before
+    assert [t.outcome.state for t in run.trials] == ["complete"] * TRIALS
+
+
+def _in_a_terminal(command: list[str], place: Path) -> tuple[subprocess.Popen[bytes], int]:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        ["setsid", "--ctty", *command], stdin=theirs, stdout=theirs, stderr=theirs, cwd=place,
+        env={**os.environ, "TERM": "xterm", "METASEARCH_HOME": str(place / "runs")},
+    )  # fmt: skip
+    os.close(theirs)
+    return process, ours
+
+
+def _read_until(terminal: int, true: Callable[[], bool], within_s: float = 120) -> None:
+    os.set_blocking(terminal, False)
+    end = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < end, "it did not happen"
+        with contextlib.suppress(BlockingIOError):
+            os.read(terminal, 65536)
+        time.sleep(0.05)
+
+
+def test_a_closed_terminal_interrupts_a_search_that_can_be_resumed(tmp_path):
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    command = [sys.executable, "-m", "metasearch"]
+    process, terminal = _in_a_terminal([*command, "search", "tiny.yaml"], tmp_path)
+    folder = tmp_path / "runs" / "tiny"
+    _read_until(terminal, lambda: len(list(folder.glob("trials/*/reports.jsonl"))) > 1)
+    os.close(terminal)  # the window is gone; what is written to it from here on fails
+    assert process.wait(timeout=60) == 129
+    run = open_run(folder)
+    assert run.state == "stopped" and run.trials[0].outcome is not None
+    resumed = subprocess.run(
+        [*command, "resume", "tiny"], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "METASEARCH_HOME": str(tmp_path / "runs")},
+    )  # fmt: skip
+    assert resumed.returncode == 0, resumed.stderr
+    assert open_run(folder).count("complete") == 4
