@@ -4,6 +4,7 @@ from metasearch.models.aae import AAE
 from metasearch.models.autoregressive import Autoregressive
 from metasearch.models.cgan import CGAN
 from metasearch.models.classical import Classical
+from metasearch.models.cyclegan import CycleGAN
 from metasearch.models.flow import FlowMatching
 from metasearch.models.gan import GAN
 from metasearch.models.rgan import RGAN
@@ -18,6 +19,7 @@ MODELS = Table(
         "vae": VAE,
         "gan": GAN,
         "cgan": CGAN,
+        "cyclegan": CycleGAN,
         "vaegan": VAEGAN,
         "aae": AAE,
         "rgan": RGAN,

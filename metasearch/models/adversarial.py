@@ -1,7 +1,8 @@
 """What a generator and its critic descend: losses on logits, and penalties on the critic's slope.
 
-A critic is any callable from images [n, c, h, w] to logits [n]. A loss is per image, or per pair
-of a real and a generated image, so that a family need not know which rows make a task.
+A critic is any callable from images [n, c, h, w] to logits [n], or to logits of their places
+[n, places], of whose losses the mean is taken. A loss is per image, or per pair of a real and a
+generated image, so that a family need not know which rows make a task.
 """
 
 from __future__ import annotations
@@ -32,11 +33,12 @@ class NonSaturating:
 
     def critic(self, net: Net, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:  # noqa: ARG002
         """-log D(x) - log(1 - D(G(z))) of each pair, in nats; 2 ln 2 at chance."""
-        return F.softplus(-net(real)) + F.softplus(net(fake)) + r1_penalty(net, real, self.r1)
+        both = of_images(F.softplus(-net(real)) + F.softplus(net(fake)))
+        return both + r1_penalty(net, real, self.r1)
 
     def generator(self, logits: Tensor) -> Tensor:
         """-log D(G(z)) of each image, in nats."""
-        return F.softplus(-logits)
+        return of_images(F.softplus(-logits))
 
 
 @component
@@ -56,11 +58,12 @@ class Hinge:
 
     def critic(self, net: Net, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:  # noqa: ARG002
         """max(0, 1 - f(x)) + max(0, 1 + f(G(z))) of each pair; 2 where f is 0."""
-        return F.relu(1 - net(real)) + F.relu(1 + net(fake)) + r1_penalty(net, real, self.r1)
+        both = of_images(F.relu(1 - net(real)) + F.relu(1 + net(fake)))
+        return both + r1_penalty(net, real, self.r1)
 
     def generator(self, logits: Tensor) -> Tensor:
         """-f(G(z)) of each image."""
-        return -logits
+        return of_images(-logits)
 
 
 @component
@@ -80,11 +83,11 @@ class LeastSquares:
     def critic(self, net: Net, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:  # noqa: ARG002
         """((f(x) - 1)^2 + f(G(z))^2) / 2 of each pair."""
         squares = (net(real) - 1).square() + net(fake).square()
-        return 0.5 * squares + r1_penalty(net, real, self.r1)
+        return 0.5 * of_images(squares) + r1_penalty(net, real, self.r1)
 
     def generator(self, logits: Tensor) -> Tensor:
         """(f(G(z)) - 1)^2 / 2 of each image."""
-        return 0.5 * (logits - 1).square()
+        return 0.5 * of_images((logits - 1).square())
 
 
 @component
@@ -107,11 +110,11 @@ class Wasserstein:
     def critic(self, net: Net, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
         """f(G(z)) - f(x) plus the penalty at a random point between, for each pair."""
         steep = gradient_penalty(net, real, fake, mix, by_pixel=self.gp_axis == "channel_figr")
-        return net(fake) - net(real) + self.penalty * steep
+        return of_images(net(fake) - net(real)) + self.penalty * steep
 
     def generator(self, logits: Tensor) -> Tensor:
         """-f(G(z)) of each image."""
-        return -logits
+        return of_images(-logits)
 
 
 @component
@@ -151,12 +154,20 @@ LOSSES = Table(
 )
 
 
+def of_images(values: Tensor) -> Tensor:
+    """Numbers of images [n] as they are; those of places [n, places] as the mean of each image."""
+    return values if values.dim() == 1 else values.flatten(1).mean(1)
+
+
 def slope(net: Net, images: Tensor) -> Tensor:
-    """The derivative of each image's logit in its pixels [n, c, h, w]; constant under no_grad."""
+    """The derivative of each image's (mean) logit in its pixels; constant under no_grad.
+
+    [n, c, h, w], as the images.
+    """
     keep = torch.is_grad_enabled()
     with torch.enable_grad():
         point = images.detach().requires_grad_()
-        (found,) = torch.autograd.grad(net(point).sum(), point, create_graph=keep)
+        (found,) = torch.autograd.grad(of_images(net(point)).sum(), point, create_graph=keep)
     return found
 
 

@@ -107,6 +107,18 @@ class EncoderModel(GenerativeModel, Protocol):
         ...
 
 
+@runtime_checkable
+class TranslatorModel(GenerativeModel, Protocol):
+    """A family that makes of an image of one domain one of another."""
+
+    def translate(self, nets: Nets, batch: Batch) -> Batch:
+        """Each row's image in the other domain, in [-1, 1]: "b" is what became of "a", and back.
+
+        The direction that `generate` draws comes first.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Learner:
     """A family and its nets, which hold the meta-parameters."""

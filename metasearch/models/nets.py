@@ -16,7 +16,7 @@ from metasearch.tasks.base import Shape
 Norm = Literal["none", "group", "layer", "instance"]
 Activation = Literal["silu", "relu", "leaky_relu", "gelu", "prelu"]
 
-_ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
+ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
     "silu": nn.SiLU,
     "relu": nn.ReLU,
     "leaky_relu": lambda: nn.LeakyReLU(0.2),
@@ -79,7 +79,7 @@ class Conv:
         return nn.Sequential(*layers, *self._doubled(channels[1], shape[0]))
 
     def _then(self, channels: int) -> list[nn.Module]:
-        return [normalise(self.norm, channels), _ACTIVATIONS[self.activation]()]
+        return [normalise(self.norm, channels), ACTIVATIONS[self.activation]()]
 
     def _blocks(self, channels: int) -> list[nn.Module]:
         return [
@@ -138,7 +138,7 @@ class Mlp:
     def _stack(self, first: int, last: int) -> list[nn.Module]:
         layers: list[nn.Module] = []
         for a, b in pairwise([first] + [self.hidden] * self.depth):
-            layers += [nn.Linear(a, b), normalise(self.norm, b), _ACTIVATIONS[self.activation]()]
+            layers += [nn.Linear(a, b), normalise(self.norm, b), ACTIVATIONS[self.activation]()]
         return [*layers, nn.Linear(self.hidden if self.depth else first, last)]
 
 

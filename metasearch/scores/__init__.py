@@ -5,13 +5,16 @@ from metasearch.scores.c2st import C2ST
 from metasearch.scores.copying import Copying
 from metasearch.scores.cost import AdaptationCost
 from metasearch.scores.coverage import Coverage
+from metasearch.scores.cycle import Cycle
 from metasearch.scores.density import Density
 from metasearch.scores.diversity import Diversity
 from metasearch.scores.frechet import Frechet
+from metasearch.scores.identity import Identity
 from metasearch.scores.jsd import JSD
 from metasearch.scores.kid import KID
 from metasearch.scores.likelihood import NLL
 from metasearch.scores.mmd import MMD
+from metasearch.scores.paired import Paired
 from metasearch.scores.precision import Precision
 from metasearch.scores.probe import Probe
 from metasearch.scores.recall import Recall
@@ -37,6 +40,9 @@ SCORES = Table(
         "cost": AdaptationCost,
         "reconstruction": Reconstruction,
         "probe": Probe,
+        "paired": Paired,
+        "cycle": Cycle,
+        "identity": Identity,
     },
     room="scores",
 )

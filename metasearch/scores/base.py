@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, Protocol
@@ -11,13 +12,22 @@ from torch import Tensor
 
 from metasearch.engine.base import Adapted
 from metasearch.errors import DataError
-from metasearch.models.base import NoiseSource, rows
+from metasearch.models.base import (
+    EncoderModel,
+    GenerativeModel,
+    LikelihoodModel,
+    NoiseSource,
+    TranslatorModel,
+    rows,
+)
 from metasearch.models.conditions import rows_to_draw
 from metasearch.tasks.base import Batch, Episodes
 
 Direction = Literal["minimize", "maximize"]
 Sight = Literal["samples", "model", "learner"]
 """What a score judges: images alone, of all tasks together; or the adapted nets, task by task."""
+Ability = Literal["drawing", "likelihood", "encoding", "translation"]
+"""What a score asks of a family; all of them draw."""
 
 
 class Features(Protocol):
@@ -146,13 +156,13 @@ class Score(Protocol):
         ...
 
     @property
-    def needs_likelihood(self) -> bool:
-        """Whether the family must be a `LikelihoodModel`."""
+    def asks(self) -> Ability:
+        """What the family must be able to do, see `lacks`."""
         ...
 
     @property
-    def needs_encoder(self) -> bool:
-        """Whether the family must be an `EncoderModel`."""
+    def needs_truth(self) -> bool:
+        """Whether query images must be `Episodes.paired`, so that the right answer is known."""
         ...
 
     @property
@@ -167,6 +177,19 @@ class Score(Protocol):
             DataError: fewer than `least` images on a side.
         """
         ...
+
+
+_ABLE: Mapping[Ability, tuple[type, str]] = {
+    "likelihood": (LikelihoodModel, "cannot say how probable an image is"),
+    "encoding": (EncoderModel, "has no encoder"),
+    "translation": (TranslatorModel, "does not translate from one domain to another"),
+}
+
+
+def lacks(family: GenerativeModel, asked: Ability) -> str:
+    """What a family cannot do that is asked of it, as in "has no encoder"; empty if it can."""
+    kind, lack = _ABLE.get(asked, (object, ""))
+    return "" if isinstance(family, kind) else lack
 
 
 def anchor_score(score: Score, subject: Subject) -> Tensor:

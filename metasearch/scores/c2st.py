@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from metasearch.registry import component
-from metasearch.scores.base import Direction, Sight, Subject
+from metasearch.scores.base import Ability, Direction, Sight, Subject
 from metasearch.scores.critic import LEAST, discriminate
 
 
@@ -32,8 +32,8 @@ class C2ST:
     looks_at: ClassVar[Sight] = "samples"
     together: ClassVar[bool] = True
     needs_features: ClassVar[bool] = True
-    needs_likelihood: ClassVar[bool] = False
-    needs_encoder: ClassVar[bool] = False
+    asks: ClassVar[Ability] = "drawing"
+    needs_truth: ClassVar[bool] = False
     least: ClassVar[int] = LEAST
 
     def __post_init__(self) -> None:

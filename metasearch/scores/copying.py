@@ -10,7 +10,7 @@ from torch import Tensor
 
 from metasearch.registry import component
 from metasearch.scores.balls import distances, sides
-from metasearch.scores.base import Direction, Sight, Subject
+from metasearch.scores.base import Ability, Direction, Sight, Subject
 from metasearch.scores.pooling import finite_tasks, spread_out
 
 
@@ -37,8 +37,8 @@ class Copying:
     looks_at: ClassVar[Sight] = "samples"
     together: ClassVar[bool] = True
     needs_features: ClassVar[bool] = True
-    needs_likelihood: ClassVar[bool] = False
-    needs_encoder: ClassVar[bool] = False
+    asks: ClassVar[Ability] = "drawing"
+    needs_truth: ClassVar[bool] = False
     least: ClassVar[int] = 2
 
     def __call__(self, subject: Subject) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metasearch.registry import component
-from metasearch.scores.base import Direction, Sight, Subject, by_task
+from metasearch.scores.base import Ability, Direction, Sight, Subject, by_task
 
 
 @component
@@ -27,8 +27,8 @@ class AdaptationCost:
     looks_at: ClassVar[Sight] = "model"
     together: ClassVar[bool] = False
     needs_features: ClassVar[bool] = False
-    needs_likelihood: ClassVar[bool] = False
-    needs_encoder: ClassVar[bool] = False
+    asks: ClassVar[Ability] = "drawing"
+    needs_truth: ClassVar[bool] = False
     least: ClassVar[int] = 1
 
     def __call__(self, subject: Subject) -> Tensor:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from metasearch.registry import component
-from metasearch.scores.base import Direction, Sight, Subject, check_enough
+from metasearch.scores.base import Ability, Direction, Sight, Subject, check_enough
 from metasearch.scores.pooling import finite_tasks, spread_out
 
 
@@ -31,8 +31,8 @@ class Diversity:
     looks_at: ClassVar[Sight] = "samples"
     together: ClassVar[bool] = True
     needs_features: ClassVar[bool] = True
-    needs_likelihood: ClassVar[bool] = False
-    needs_encoder: ClassVar[bool] = False
+    asks: ClassVar[Ability] = "drawing"
+    needs_truth: ClassVar[bool] = False
     least: ClassVar[int] = 2
 
     def __call__(self, subject: Subject) -> Tensor:

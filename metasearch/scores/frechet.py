@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metasearch.registry import component
-from metasearch.scores.base import Direction, Sight, Subject
+from metasearch.scores.base import Ability, Direction, Sight, Subject
 from metasearch.scores.pooling import jackknife, relative, spread_out
 
 
@@ -38,8 +38,8 @@ class Frechet:
     looks_at: ClassVar[Sight] = "samples"
     together: ClassVar[bool] = True
     needs_features: ClassVar[bool] = True
-    needs_likelihood: ClassVar[bool] = False
-    needs_encoder: ClassVar[bool] = False
+    asks: ClassVar[Ability] = "drawing"
+    needs_truth: ClassVar[bool] = False
     least: ClassVar[int] = 2
 
     def __call__(self, subject: Subject) -> Tensor:

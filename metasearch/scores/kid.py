@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metasearch.registry import component
-from metasearch.scores.base import Direction, Sight, Subject, check_enough, finite_or_nan
+from metasearch.scores.base import Ability, Direction, Sight, Subject, check_enough, finite_or_nan
 from metasearch.scores.pooling import jackknife, relative, spread_out
 
 
@@ -35,8 +35,8 @@ class KID:
     looks_at: ClassVar[Sight] = "samples"
     together: ClassVar[bool] = False
     needs_features: ClassVar[bool] = True
-    needs_likelihood: ClassVar[bool] = False
-    needs_encoder: ClassVar[bool] = False
+    asks: ClassVar[Ability] = "drawing"
+    needs_truth: ClassVar[bool] = False
     least: ClassVar[int] = 2  # a pair on each side
 
     def __call__(self, subject: Subject) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from metasearch.errors import ConfigError
 from metasearch.models.base import LikelihoodModel, Noise
 from metasearch.registry import component
-from metasearch.scores.base import Direction, Sight, Subject, by_task, finite_or_nan
+from metasearch.scores.base import Ability, Direction, Sight, Subject, by_task, finite_or_nan
 from metasearch.tasks.base import Batch
 
 ROWS = 2048  # latents decoded at once: bounds memory, changes no number
@@ -37,8 +37,8 @@ class NLL:
     looks_at: ClassVar[Sight] = "model"
     together: ClassVar[bool] = False
     needs_features: ClassVar[bool] = False
-    needs_likelihood: ClassVar[bool] = True
-    needs_encoder: ClassVar[bool] = False
+    asks: ClassVar[Ability] = "likelihood"
+    needs_truth: ClassVar[bool] = False
     least: ClassVar[int] = 1
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from metasearch.models import discrepancy
 from metasearch.models.discrepancy import WIDTHS, radial
 from metasearch.registry import component
-from metasearch.scores.base import Direction, Sight, Subject, check_enough, finite_or_nan
+from metasearch.scores.base import Ability, Direction, Sight, Subject, check_enough, finite_or_nan
 
 
 @component
@@ -36,8 +36,8 @@ class MMD:
     looks_at: ClassVar[Sight] = "samples"
     together: ClassVar[bool] = False
     needs_features: ClassVar[bool] = True
-    needs_likelihood: ClassVar[bool] = False
-    needs_encoder: ClassVar[bool] = False
+    asks: ClassVar[Ability] = "drawing"
+    needs_truth: ClassVar[bool] = False
     least: ClassVar[int] = 2  # a pair on each side
 
     def __call__(self, subject: Subject) -> Tensor:

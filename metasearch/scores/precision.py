@@ -8,7 +8,7 @@ from torch import Tensor
 
 from metasearch.registry import at_least, component
 from metasearch.scores.balls import NEAREST, covered, shares, sides
-from metasearch.scores.base import Direction, Sight, Subject
+from metasearch.scores.base import Ability, Direction, Sight, Subject
 
 
 @component
@@ -31,8 +31,8 @@ class Precision:
     looks_at: ClassVar[Sight] = "samples"
     together: ClassVar[bool] = False
     needs_features: ClassVar[bool] = True
-    needs_likelihood: ClassVar[bool] = False
-    needs_encoder: ClassVar[bool] = False
+    asks: ClassVar[Ability] = "drawing"
+    needs_truth: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         at_least(self, k=1)

@@ -10,7 +10,7 @@ from torch import Tensor
 from metasearch.errors import ConfigError
 from metasearch.models.base import EncoderModel
 from metasearch.registry import at_least, component
-from metasearch.scores.base import Direction, Sight, Subject, by_task
+from metasearch.scores.base import Ability, Direction, Sight, Subject, by_task
 
 
 @component
@@ -38,8 +38,8 @@ class Probe:
     looks_at: ClassVar[Sight] = "learner"
     together: ClassVar[bool] = False
     needs_features: ClassVar[bool] = False
-    needs_likelihood: ClassVar[bool] = False
-    needs_encoder: ClassVar[bool] = True
+    asks: ClassVar[Ability] = "encoding"
+    needs_truth: ClassVar[bool] = False
     least: ClassVar[int] = 1
 
     def __post_init__(self) -> None:

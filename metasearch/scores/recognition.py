@@ -9,7 +9,15 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
 from metasearch.registry import component
-from metasearch.scores.base import Direction, Sight, Subject, by_task, check_enough, finite_or_nan
+from metasearch.scores.base import (
+    Ability,
+    Direction,
+    Sight,
+    Subject,
+    by_task,
+    check_enough,
+    finite_or_nan,
+)
 from metasearch.tasks.base import Batch
 
 
@@ -38,8 +46,8 @@ class Recognition:
     looks_at: ClassVar[Sight] = "samples"
     together: ClassVar[bool] = False
     needs_features: ClassVar[bool] = True
-    needs_likelihood: ClassVar[bool] = False
-    needs_encoder: ClassVar[bool] = False
+    asks: ClassVar[Ability] = "drawing"
+    needs_truth: ClassVar[bool] = False
     least: ClassVar[int] = 1
 
     def __call__(self, subject: Subject) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from metasearch.errors import ConfigError
 from metasearch.models.base import EncoderModel
 from metasearch.registry import component
-from metasearch.scores.base import Direction, Sight, Subject, by_task, finite_or_nan
+from metasearch.scores.base import Ability, Direction, Sight, Subject, by_task, finite_or_nan
 
 
 @component
@@ -29,8 +29,8 @@ class Reconstruction:
     looks_at: ClassVar[Sight] = "model"
     together: ClassVar[bool] = False
     needs_features: ClassVar[bool] = False
-    needs_likelihood: ClassVar[bool] = False
-    needs_encoder: ClassVar[bool] = True
+    asks: ClassVar[Ability] = "encoding"
+    needs_truth: ClassVar[bool] = False
     least: ClassVar[int] = 1
 
     def __call__(self, subject: Subject) -> Tensor:

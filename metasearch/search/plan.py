@@ -45,7 +45,7 @@ class Plan:
             direction=some.score.direction,
             reports=some.budget.reports,
             watched=tuple(
-                Watched(s.name, s.unit, s.direction, s.needs_likelihood) for s in some.also
+                Watched(s.name, s.unit, s.direction, s.asks == "likelihood") for s in some.also
             ),
             fill=lambda tree: to_data(file.trial(tree)),
             first=lambda: first_points(file),

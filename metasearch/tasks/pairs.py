@@ -55,6 +55,11 @@ class Pairs:
                 f"allowed is {SMALLEST} to {LARGEST} pixels a side."
             )
 
+    @property
+    def paired(self) -> bool:
+        """The right translation of every query image is known."""
+        return True
+
     def open(self) -> PairTasks:
         """Draw every design, and check for leaks: a few seconds.
 

@@ -76,7 +76,7 @@ def _of_floor(
     config: TrialConfig, subject: Subject, floor: PixelFloor | Copies, split: Split, domain: str
 ) -> Tensor | None:
     score = config.score
-    if score.needs_likelihood:
+    if score.asks == "likelihood":
         return floor.nll(subject.episodes) if isinstance(floor, PixelFloor) else None
     if score.looks_at != "samples":
         return None

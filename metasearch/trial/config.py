@@ -13,10 +13,10 @@ from metasearch.engine import ENGINES, Batched
 from metasearch.engine.base import Engine
 from metasearch.errors import ConfigError
 from metasearch.models import MODELS
-from metasearch.models.base import EncoderModel, GenerativeModel, Learner, LikelihoodModel
+from metasearch.models.base import GenerativeModel, Learner
 from metasearch.registry import OneOf, at_least, component, revive
 from metasearch.scores import SCORES
-from metasearch.scores.base import Score
+from metasearch.scores.base import Score, lacks
 from metasearch.selectors import SELECTORS
 from metasearch.selectors.base import Axis, Exchanger, Selector
 from metasearch.selectors.random import Random
@@ -174,18 +174,19 @@ def _unscorable(config: TrialConfig) -> Iterator[Problem]:
     scores = {score.name: score for score in (config.score, *config.also)}
     for name, score in scores.items():
         for i, model in enumerate(config.models if score is config.score else ()):
-            if score.needs_likelihood and not isinstance(model, LikelihoodModel):
+            if lack := lacks(model, score.asks):
                 yield (
                     ("models", i),
-                    f"{model.name!r} cannot say how probable an image is, which the score "
-                    f"{name!r} needs. Use another model, or another score.",
+                    f"{model.name!r} {lack}, which the score {name!r} needs. Use another model, "
+                    "or another score.",
                 )
-            if score.needs_encoder and not isinstance(model, EncoderModel):
-                yield (
-                    ("models", i),
-                    f"{model.name!r} has no encoder, which the score {name!r} needs. Use another "
-                    "model, or another score.",
-                )
+        if score.needs_truth and not getattr(config.tasks, "paired", False):
+            yield (
+                ("tasks",),
+                f"{config.tasks.name!r} does not know the right translation of an image, which the "
+                f"score {name!r} needs. Use 'pairs', or a 'pair_folder' with paired: true, whose "
+                "files of one name belong together.",
+            )
         sides = {
             ("judging", "samples"): config.judging.samples,
             ("tasks", "query"): config.tasks.query,

@@ -13,10 +13,10 @@ from torch import Tensor
 from metasearch.algorithms.mixture import AnyAdapter
 from metasearch.engine.base import Engine
 from metasearch.interval import mean_interval
-from metasearch.models.base import EncoderModel, GenerativeModel, LikelihoodModel, noise_per_task
+from metasearch.models.base import noise_per_task
 from metasearch.models.conditions import conditioned
 from metasearch.rng import Stream
-from metasearch.scores.base import Features, Score, Subject, by_task
+from metasearch.scores.base import Features, Score, Subject, by_task, lacks
 from metasearch.scores.features import one_thread
 from metasearch.tasks.base import Batch, Episodes, Split, TaskDistribution, TaskId
 from metasearch.trial.config import TrialConfig
@@ -103,13 +103,6 @@ def judge(adapter: AnyAdapter, engine: Engine, panel: Panel, race: Race | None =
     return Verdicts(after, before, diverged, grid, domain=next(iter(new)))
 
 
-def applies(score: Score, family: GenerativeModel) -> bool:
-    """Whether a family can be given this score: not all know probabilities, or have codes."""
-    return (isinstance(family, LikelihoodModel) or not score.needs_likelihood) and (
-        isinstance(family, EncoderModel) or not score.needs_encoder
-    )
-
-
 def scored(
     adapter: AnyAdapter, engine: Engine, panel: Panel, race: Race | None = None
 ) -> tuple[dict[str, np.ndarray], Batch, int]:
@@ -118,7 +111,7 @@ def scored(
     Raises:
         Lost: the race said so.
     """
-    scores = [s for s in panel.scores if applies(s, adapter.learner.family)]
+    scores = [s for s in panel.scores if not lacks(adapter.learner.family, s.asks)]
     of_models: list[dict[str, Tensor]] = []
     drawn: list[Batch] = []
     seen: dict[str, float] = {}
@@ -238,6 +231,5 @@ def to_device(episodes: Episodes, device: str) -> Episodes:
             for d, x in batch.items()
         }
 
-    return Episodes(
-        episodes.tasks, move(episodes.support), move(episodes.query), move(episodes.anchor)
-    )
+    parts = move(episodes.support), move(episodes.query), move(episodes.anchor)
+    return Episodes(episodes.tasks, *parts, paired=episodes.paired)

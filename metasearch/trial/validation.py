@@ -77,7 +77,7 @@ class Validation:
         losses = np.stack([self.losses(adapter) for adapter in adapters])
         adapted = [self._adapted(adapter) for adapter in adapters]
         families = [adapter.learner.family for adapter in adapters]
-        if self.panel.scores[0].needs_likelihood and all(
+        if self.panel.scores[0].asks == "likelihood" and all(
             isinstance(family, LikelihoodModel) for family in families
         ):
             return Evidence(losses, log_likelihood=np.stack([self._nats(a) for a in adapted]))

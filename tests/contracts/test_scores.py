@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from metasearch.errors import DataError
-from metasearch.models.base import EncoderModel, LikelihoodModel
 from metasearch.registry import revive, to_data
 from metasearch.scores import SCORES
-from metasearch.scores.base import anchor_score
+from metasearch.scores.base import anchor_score, lacks
 from tests.scores.fakes import Factor, real, rearranged, subject, true_means
 
 
@@ -26,7 +25,7 @@ def proper(request):
 
 
 def test_the_family_of_these_tests_serves_every_score():
-    assert isinstance(Factor(), LikelihoodModel) and isinstance(Factor(), EncoderModel)
+    assert not any(lacks(Factor(), kind().asks) for kind in SCORES.values())
 
 
 def test_it_says_what_it_is(score):
@@ -34,11 +33,9 @@ def test_it_says_what_it_is(score):
     assert score.direction in {"minimize", "maximize"}
     assert score.unit
     assert score.looks_at in {"samples", "model", "learner"}
-    needs = (score.needs_features, score.needs_likelihood, score.needs_encoder)
-    flags = (score.proper, score.together, *needs)
+    flags = (score.proper, score.together, score.needs_features, score.needs_truth)
     assert all(isinstance(flag, bool) for flag in flags)
-    assert score.looks_at == "model" or not score.needs_likelihood
-    assert score.looks_at != "samples" or not score.needs_encoder
+    assert score.looks_at != "samples" or score.asks == "drawing"
     assert score.least >= 1
     assert revive(SCORES, to_data(score), "score") == score
 

@@ -103,8 +103,11 @@ def draw(tasks, shot, query, dtype=torch.float64, shape=(1, 16, 16)) -> Episodes
     make = Stream(2).at(tasks, shot, query).torch()
 
     def images(n):
-        x = torch.rand(tasks * n, *shape, generator=make, dtype=torch.float64) * 2 - 1
-        return {"x": x.to(dtype), "y": torch.arange(tasks * n) % 2}
+        drawn = {
+            domain: torch.rand(tasks * n, *shape, generator=make, dtype=torch.float64) * 2 - 1
+            for domain in ("x", "a", "b")
+        }
+        return {d: x.to(dtype) for d, x in drawn.items()} | {"y": torch.arange(tasks * n) % 2}
 
     return Episodes(tuple(f"g/{i}" for i in range(tasks)), images(shot), images(query), images(0))
 

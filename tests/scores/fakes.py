@@ -84,6 +84,9 @@ class Factor:
         along = (batch["x"].flatten(1).double() - mean) @ weight
         return {"x": (mean + along.unsqueeze(1) * weight).reshape(-1, *SHAPE)}
 
+    def translate(self, nets, batch):
+        return {"x": nets["mean"](batch["x"]).reshape(-1, *SHAPE)}
+
     def exact(self, means: Tensor, images: Tensor) -> Tensor:
         """log p of images [tasks, n, ...] under each task's mean [tasks, d]; [tasks, n]."""
         p = LowRankMultivariateNormal(
@@ -155,7 +158,7 @@ def subject(
     family = family or Factor()
     sizes = {"support": 5, "query": query, "anchor": 8}
     parts = ({"x": real(tasks, n, part).flatten(0, 1)} for part, n in sizes.items())
-    episodes = Episodes(tuple(f"g/t{i}" for i in range(tasks)), *parts)
+    episodes = Episodes(tuple(f"g/t{i}" for i in range(tasks)), *parts, paired=True)
     fitted = Fitted(Learner(family, SHAPE, {}), true_means(tasks) if means is None else means)
     noise = noise_per_task(family, Stream(3), episodes.tasks)
     return Subject(fitted, episodes, noise, features or Plain(), n_samples)

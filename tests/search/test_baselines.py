@@ -188,10 +188,14 @@ def test_too_few_anchor_images_leave_out_the_row_and_not_the_export(file, monkey
 def test_every_family_has_its_baselines_floors_and_real_images(file, family, tmp_path, monkeypatch):
     monkeypatch.setattr("metasearch.trial.loop.cached_features", random_features)
     plain = {**trial(file)["tasks"], "size": 16}
-    labelled = {"name": "conditional", "source": plain, "classes": 2}
+    others = {
+        "y": {"name": "conditional", "source": plain, "classes": 2},
+        "a": {"name": "pairs", "size": 16, "shot": 3, "query": 4, "anchor": 4},
+    }
+    asked = [tasks for domain, tasks in others.items() if domain in MODELS[family]().domains]
     recipe = config(
         file,
-        tasks=labelled if "y" in MODELS[family]().domains else plain,
+        tasks=asked[0] if asked else plain,
         models=[{"name": family}],
         score={"name": "mmd"},
         budget={"gradients": 24, "reports": 1, "tasks_per_step": 2},

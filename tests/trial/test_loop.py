@@ -18,10 +18,11 @@ from metasearch.models.base import LikelihoodModel
 from metasearch.models.nets import Mlp
 from metasearch.registry import to_data
 from metasearch.scores import SCORES
+from metasearch.scores.base import lacks
 from metasearch.scores.features import random_features
 from metasearch.trial.checkpoint import Frozen
 from metasearch.trial.config import Budget, Judging, Strategy, TrialConfig
-from metasearch.trial.judge import Panel, applies, judge, settle
+from metasearch.trial.judge import Panel, judge, settle
 from metasearch.trial.loop import Bench, Trial, champion_at, pick_device, run_trial
 from tests.games import Blobs, BlobSource
 
@@ -252,7 +253,7 @@ def test_every_score_that_a_family_has_can_be_watched_and_those_it_has_not_are_l
     (last,) = run_trial(config(models=(family,), also=also, **ENOUGH), bench=bench)
     watched = {name.partition("/")[2] for name in last.scalars if name.startswith("score/")}
     ends = {"real", "floor"}  # of the scale of the score that ranks
-    assert watched == {s.name for s in also if applies(s, family)} | ends
+    assert watched == {s.name for s in also if not lacks(family, s.asks)} | ends
     assert ("nll" in watched) is isinstance(family, LikelihoodModel)
     assert all(np.isfinite(v) for v in last.scalars.values())
     assert last.scalars["score/cost"] == BlobSource().shot * INNER.steps * len(family.turns)
