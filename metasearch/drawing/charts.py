@@ -53,7 +53,7 @@ class Axis:
 
     title: str
     low: float | None = None  # where it begins, if not with the data
-    log: bool = False
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,12 @@ def curves(
     begin = x.low if x.low is not None else min(xs, default=0.0)
     frame = Frame(
         Scale(begin, max(xs, default=1.0), LEFT, width - right - 8),
-        Scale(low if y.low is None else y.low, high, height - BELOW, TOP),
+        Scale(
+            low if y.low is None else y.low,
+            high if y.high is None else y.high,
+            height - BELOW,
+            TOP,
+        ),
     )
     marks = frame.marks(x.title, y.title)
     marks += [mark for line in lines for mark in _band(line, frame)]

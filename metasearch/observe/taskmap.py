@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from metasearch.drawing.axes import tick_texts
 from metasearch.drawing.parallel import heat
 from metasearch.drawing.scene import Scene
 from metasearch.observe.standing import Direction
@@ -64,4 +65,4 @@ def scores_by_step(
 
 
 def _short(step: int) -> str:
-    return f"{step / 1000:.3g}k" if step >= 1000 else str(step)
+    return tick_texts([float(step)])[0] if step >= 10_000 else f"{step:,}"

@@ -10,25 +10,26 @@ import contextlib
 import io
 import json
 import math
-import time
 import urllib.parse
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from google.protobuf import struct_pb2
-from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
-from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
+from tensorboard.compat.proto.summary_pb2 import Summary
 
 from metasearch.drawing.raster import to_image
 from metasearch.errors import EnvironmentFault
 from metasearch.observe.base import Outcome, SearchInfo, State, TrialInfo
-from metasearch.observe.columns import Cell, Column, cells, columns
+from metasearch.observe.columns import Column, cells, columns
 from metasearch.observe.event_file import EventFile, Layout
 from metasearch.observe.grid import sample_grid, to_png
-from metasearch.observe.leaderboard import leaderboard, score_title
+from metasearch.observe.hparams import ENDED, TRAINING, experiment, session_end, session_start
+from metasearch.observe.leaderboard import leaderboard
+from metasearch.observe.overview import Pictured, failures, overview
 from metasearch.observe.selection import selections
-from metasearch.observe.standing import Standing
+from metasearch.observe.standing import Ended, Standing
+from metasearch.observe.taskmap import scores_by_step, task_map
 from metasearch.observe.text import flat, markdown_table
 from metasearch.trial.report import Report
 
@@ -36,22 +37,24 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SEARCH_RUN = "_search"
-# Time Series lists groups by name and unfolds the first two: `samples` and `score` come before
-# `search`, and all that does not judge unseen tasks goes below `training`.
-_TRAINING = "training"
-_ENDED = f"{_TRAINING}/ended"
 _CODES: Mapping[State, int] = {"complete": 0, "pruned": 1, "failed": 2}
 _LAYOUT: Layout = {
     "Unseen tasks": {
-        "score with its 95 % interval": ("Margin", ["score/unseen", "score/low", "score/high"])
+        "score with its 95 % interval": ("Margin", ["score/unseen", "score/low", "score/high"]),
+        "after and before adapting": ("Multiline", ["^score/unseen$", "^score/before$"]),
     },
-    "Search": {"best so far": ("Margin", ["search/best", "search/best_low", "search/best_high"])},
-    "Adaptation": {"after and before": ("Multiline", ["^score/unseen$", "^score/before$"])},
-    "Training": {
-        "losses": ("Multiline", [f"^{_TRAINING}/loss/"]),
-        "seconds": ("Multiline", [f"^{_TRAINING}/cost/seconds$"]),
+    "Strategy": {
+        "evenness of chances, 1 for equal": ("Multiline", [f"^{TRAINING}/strategy/.*/entropy$"]),
+        "largest chance": ("Multiline", [f"^{TRAINING}/strategy/.*/largest$"]),
     },
+    "Search": {
+        "best so far": ("Margin", ["search/best", "search/best_low", "search/best_high"]),
+        "how trials ended": ("Multiline", ["^search/(ended|pruned|failed)$"]),
+    },
+    "Cost": {"seconds": ("Multiline", [f"^{TRAINING}/cost/seconds$"])},
+    "Training": {"losses": ("Multiline", [f"^{TRAINING}/loss/"])},
 }
+_EARLY = 8  # trials after each of which `_search` is drawn anew; later, after each tenth more
 
 
 class TensorBoard:
@@ -65,7 +68,9 @@ class TensorBoard:
         self._folder = Path()
         self._columns: list[Column] = []
         self._writers: dict[str, EventFile] = {}
-        self._told: dict[str, dict[int, Mapping[str, float]]] = {}
+        self._told: dict[str, dict[int, Report]] = {}
+        self._ended: list[Ended] = []
+        self._drawn = 0  # trials that had ended when `_search` was last drawn
 
     def opened(self, search: SearchInfo, past: Sequence[tuple[TrialInfo, Outcome]]) -> None:
         """Declare the space; write `_search` anew, as after each of `past`."""
@@ -73,13 +78,16 @@ class TensorBoard:
         self._search = search
         self._columns = columns(search.draws)
         self._standing = Standing(search.direction)
+        self._pictured = Pictured(search.direction == "minimize")
+        self._ended, self._drawn = [], 0
         writer = self._open(SEARCH_RUN, purge_step=0)
-        writer.add(_experiment(search, self._columns))
+        writer.add(experiment(search, self._columns))
         writer.layout(_LAYOUT)
         for trial, outcome in past:
             self._count(trial, outcome)
             if not (self._folder / trial.name).exists():
                 self._end_run(trial, outcome)
+        self._draw_search()
         writer.flush()
 
     def started(self, trial: TrialInfo) -> None:
@@ -92,24 +100,24 @@ class TensorBoard:
         """Write the numbers of one evaluation, and its pictures."""
         writer = self._run(trial, purge_step=report.step)
         writer.numbers(_scalars(report), report.step)
-        if report.samples is not None:
-            sheet = sample_grid(report.samples)
-            writer.add(_picture("samples/unseen", sheet), report.step)
         told = self._told.setdefault(trial.name, {})
-        told[report.step] = report.scalars
-        for axis, drawn in selections(told).items():
-            tag = f"strategy/{axis}"
-            writer.add(_picture(tag, to_image(drawn.with_title())), report.step)
+        told[report.step] = replace(report, samples=None, snapshot=None)
+        if self._pictured.admits(report.step, report.score):
+            for tag, sheet in _sheets(self._search, told, report).items():
+                writer.add(_picture(tag, sheet), report.step)
         writer.flush()
 
     def ended(self, trial: TrialInfo, outcome: Outcome) -> None:
         """Close the trial's run and bring `_search` up to date."""
         self._end_run(trial, outcome)
         self._count(trial, outcome)
+        if len(self._ended) <= _EARLY or len(self._ended) >= 1.1 * self._drawn:
+            self._draw_search()
         self._writers[SEARCH_RUN].flush()
 
     def closed(self, interrupted: bool) -> None:  # noqa: FBT001, ARG002 - a plain event
         """Close all files; runs without an end show as unknown until they are continued."""
+        self._draw_search()
         for run in list(self._writers):
             self._close(run)
 
@@ -120,7 +128,7 @@ class TensorBoard:
         fresh = not (self._folder / trial.name).exists()
         writer = self._open(trial.name, purge_step)
         row = cells(self._columns, trial.params)
-        writer.add(_session_start(trial.name, row))
+        writer.add(session_start(trial.name, row))
         if fresh:
             settings = [(f"`{path}`", f"`{value}`") for path, value in flat(trial.config)]
             writer.text("trial/config", markdown_table(["setting", "value"], settings))
@@ -143,13 +151,14 @@ class TensorBoard:
         if outcome.error:
             text = f"**{outcome.reason}**\n\n```\n{outcome.error}\n```"
             writer.text("trial/error", text, outcome.step)
-        writer.numbers({_ENDED: _CODES[outcome.state]}, outcome.step)
-        writer.add(_session_end(outcome.state))
+        writer.numbers({ENDED: _CODES[outcome.state]}, outcome.step)
+        writer.add(session_end(outcome.state))
         self._close(trial.name)
 
     def _count(self, trial: TrialInfo, outcome: Outcome) -> None:
         standing = self._standing
         standing.add(trial, outcome)
+        self._ended.append((trial, outcome))
         writer, n = self._writers[SEARCH_RUN], len(standing)
         told: dict[str, float | None] = {
             "ended": n,
@@ -163,6 +172,17 @@ class TensorBoard:
         writer.numbers(numbers, n)
         table = leaderboard(self._search, self._columns, standing.leaders)
         writer.text("leaderboard", table, n)
+        if outcome.state == "failed":
+            writer.text("failures", failures(self._ended), n)
+
+    def _draw_search(self) -> None:
+        """Bring the pictures of `_search` up to date."""
+        if SEARCH_RUN not in self._writers or self._drawn == len(self._ended):
+            return
+        self._drawn = len(self._ended)
+        for name, drawn in overview(self._search, self._ended).items():
+            sheet = to_image(drawn.with_title())
+            self._writers[SEARCH_RUN].add(_picture(f"search/{name}", sheet), self._drawn)
 
 
 def deep_link(port: int, host: str = "127.0.0.1") -> str:
@@ -195,73 +215,11 @@ def serve(folder: Path, port: int, host: str = "127.0.0.1") -> None:
             ) from error
 
 
-def _experiment(search: SearchInfo, columns: Sequence[Column]) -> Summary:
-    metrics = {
-        "score/unseen": (score_title(search), f"{search.unit}, on unseen tasks, last report"),
-        "score/low": ("low", "lower end of the 95 % interval"),
-        "score/high": ("high", "upper end of the 95 % interval"),
-        "score/before": ("before adapting", "the same score without adaptation"),
-        _ENDED: ("0 done 1 pruned 2 failed", "how the trial ended; empty while it runs"),
-        f"{_TRAINING}/cost/gradients": ("gradients", "gradient evaluations spent"),
-    }
-    infos = [
-        api_pb2.MetricInfo(
-            name=api_pb2.MetricName(tag=tag), display_name=title, description=description
-        )
-        for tag, (title, description) in metrics.items()
-    ]
-    experiment = api_pb2.Experiment(
-        name=search.name,
-        time_created_secs=time.time(),
-        hparam_infos=[_hparam_info(column) for column in columns],
-        metric_infos=infos,
-    )
-    return _hparams_summary(metadata.EXPERIMENT_TAG, experiment=experiment)
-
-
-def _hparam_info(column: Column) -> api_pb2.HParamInfo:
-    info = api_pb2.HParamInfo(name=column.name, description=column.note, differs=column.first)
-    if not column.options:
-        info.type = api_pb2.DATA_TYPE_FLOAT64
-        info.domain_interval.min_value = column.low
-        info.domain_interval.max_value = column.high
-        return info
-    kinds: dict[type, int] = {
-        bool: api_pb2.DATA_TYPE_BOOL,
-        float: api_pb2.DATA_TYPE_FLOAT64,
-        str: api_pb2.DATA_TYPE_STRING,
-    }
-    info.type = kinds[type(column.options[0])]
-    info.domain_discrete.extend(column.options)
-    return info
-
-
-def _session_start(run: str, row: Mapping[str, Cell]) -> Summary:
-    start = plugin_data_pb2.SessionStartInfo(group_name=run, start_time_secs=time.time())
-    for name, cell in row.items():
-        start.hparams[name].CopyFrom(_value(cell))
-    return _hparams_summary(metadata.SESSION_START_INFO_TAG, session_start_info=start)
-
-
-def _session_end(state: State) -> Summary:
-    status = api_pb2.STATUS_FAILURE if state == "failed" else api_pb2.STATUS_SUCCESS
-    end = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
-    return _hparams_summary(metadata.SESSION_END_INFO_TAG, session_end_info=end)
-
-
-def _value(cell: Cell) -> struct_pb2.Value:
-    if isinstance(cell, bool):  # before numbers, for a bool is one
-        return struct_pb2.Value(bool_value=cell)
-    if isinstance(cell, str):
-        return struct_pb2.Value(string_value=cell)
-    return struct_pb2.Value(number_value=cell)
-
-
 def _scalars(report: Report) -> dict[str, float]:
     costs = {f"cost/{name}": value for name, value in vars(report.cost).items()}
     more = {**report.scalars, **costs}
     return {
-        **{tag if tag.startswith("score/") else f"{_TRAINING}/{tag}": v for tag, v in more.items()},
+        **{tag if tag.startswith("score/") else f"{TRAINING}/{tag}": v for tag, v in more.items()},
         "score/unseen": report.score,
         "score/low": report.low,
         "score/high": report.high,
@@ -269,20 +227,30 @@ def _scalars(report: Report) -> dict[str, float]:
     }
 
 
+def _sheets(
+    search: SearchInfo, told: Mapping[int, Report], report: Report
+) -> dict[str, Image.Image]:
+    """The pictures of a trial by tag: what it draws, who was chosen, how it does on each task."""
+    found = {}
+    if report.samples is not None:
+        found["samples/unseen"] = sample_grid(report.samples)
+    steps = sorted(told)
+    drawn = selections({step: told[step].scalars for step in steps})
+    found |= {f"strategy/{axis}": to_image(scene.with_title()) for axis, scene in drawn.items()}
+    floor, real = (report.scalars.get(f"score/{end}", math.nan) for end in ("floor", "real"))
+    tasks = task_map(
+        scores_by_step([(step, told[step].per_task) for step in steps]),
+        search.direction,
+        "Unseen tasks over the budget",
+        (floor, real) if math.isfinite(floor + real) else None,
+    )
+    if tasks is not None:
+        found["score/each task"] = to_image(tasks.with_title())
+    return found
+
+
 def _picture(tag: str, sheet: Image.Image) -> Summary:
     image = Summary.Image(
         height=sheet.height, width=sheet.width, colorspace=3, encoded_image_string=to_png(sheet)
     )
     return Summary(value=[Summary.Value(tag=tag, image=image)])
-
-
-def _hparams_summary(tag: str, **content: Any) -> Summary:
-    # tensorboard.plugins.hparams.summary would do this, but it imports TensorFlow.
-    data = plugin_data_pb2.HParamsPluginData(version=metadata.PLUGIN_DATA_VERSION, **content)
-    plugin = SummaryMetadata.PluginData(
-        plugin_name=metadata.PLUGIN_NAME, content=data.SerializeToString()
-    )
-    value = Summary.Value(
-        tag=tag, metadata=SummaryMetadata(plugin_data=plugin), tensor=metadata.NULL_TENSOR
-    )
-    return Summary(value=[value])

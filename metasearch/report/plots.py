@@ -10,22 +10,23 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from metasearch.drawing.charts import Axis, Curve, Row, Spot, bars, intervals, scene
+from metasearch.drawing.axes import bounds
+from metasearch.drawing.charts import Axis, Curve, Row, Spot, intervals, scene
 from metasearch.drawing.charts import curves as draw_curves
 from metasearch.drawing.scene import Scene, series
 from metasearch.interval import mean_interval
-from metasearch.observe.importance import influences
+from metasearch.observe import overview
+from metasearch.observe.overview import SMALL
 from metasearch.observe.selection import selections
-from metasearch.observe.space_map import space_map
-from metasearch.observe.taskmap import task_map
-from metasearch.observe.text import number, short_paths
-from metasearch.observe.trends import best_so_far, expected_best_of
+from metasearch.observe.taskmap import scores_by_step, task_map
+from metasearch.observe.text import number
+from metasearch.observe.trends import expected_best_of
 from metasearch.report.comparison import gap, ladder
 from metasearch.report.story import Story, score_of
 from metasearch.search.ledger import Record
 
 FAINT = 200  # trials in the background
-SMALL = (520.0, 300.0)
+BANDS = 3  # curves with their intervals
 
 
 def curves(story: Story, most: int = 6) -> Scene | None:
@@ -38,6 +39,8 @@ def curves(story: Story, most: int = 6) -> Scene | None:
             continue
         if record.number in front:
             place = front[record.number]
+            if place >= BANDS:  # more of them would hide each other
+                points = [(x, y, math.nan, math.nan) for x, y, _, _ in points]
             lines.append((place, Curve(record.info.name, points, series(place), dots=True)))
         else:
             behind.append(Curve("", points, "grey", faint=True))
@@ -46,31 +49,13 @@ def curves(story: Story, most: int = 6) -> Scene | None:
     best = [line for _, line in sorted(lines, key=lambda pair: -pair[0])]
     x, y = Axis("gradient evaluations", low=0.0), Axis(story.score_title)
     marks = draw_curves([*behind[:FAINT], *best], x, y, lower_is_better=story.sign > 0)
-    about = f"{len(best)} finished trials with their intervals, {len(behind)} others behind them."
+    about = f"The best {len(best)}, three with their intervals, and {len(behind)} other trials."
     return scene(marks, "Learning curves on unseen tasks", about)
 
 
 def history(story: Story) -> Scene | None:
     """Every trial by when it ended, and the best so far with its interval."""
-    best = best_so_far(story.ended, story.run.info.direction)
-    if not best:
-        return None
-    points = [(float(b.ended), b.score, b.low, b.high) for b in best]
-    spots = [
-        Spot(n, o.score, "grey", o.state != "complete", f"{t.name}: {number(o.score)}, {o.reason}")
-        for n, (t, o) in enumerate(story.ended, 1)
-        if o.score is not None
-    ]
-    marks = draw_curves(
-        [Curve("", points, "accent", stepped=True)],
-        Axis("trials that ended", low=0.0),
-        Axis(story.score_title),
-        spots=spots,
-        lower_is_better=story.sign > 0,
-        size=SMALL,
-    )
-    about = f"The best after {len(story.ended)} trials is {number(best[-1].score)}."
-    return scene(marks, "Best so far", about, SMALL)
+    return overview.history(story.run.info, story.ended)
 
 
 def expected(story: Story) -> Scene | None:
@@ -79,7 +64,8 @@ def expected(story: Story) -> Scene | None:
     if len(found) < 3:
         return None
     points = [(float(e.trials), e.mean, min(e.low, e.high), max(e.low, e.high)) for e in found]
-    x, y = Axis("trials", low=1.0), Axis(story.score_title)
+    low, high = bounds([value for point in points for value in point[1:]])
+    x, y = Axis("trials", low=1.0), Axis(story.score_title, low, high)
     line = Curve("", points, "s2")
     marks = draw_curves([line], x, y, lower_is_better=story.sign > 0, size=SMALL)
     half = found[len(found) // 2 - 1]
@@ -89,30 +75,12 @@ def expected(story: Story) -> Scene | None:
 
 def importance(story: Story, most: int = 14) -> Scene | None:
     """The share of the order of trials that each draw explains by itself."""
-    found = influences(story.run.info.draws, story.ended, story.run.info.direction)[:most]
-    if not found:
-        return None
-    names = short_paths([draw.path for draw in story.run.info.draws])
-    rows = [
-        (
-            names[i.path],
-            i.share,
-            f"{i.share:.0%}, best: {i.best}" if i.settled else "no more than chance",
-            "accent" if i.settled else "grey",
-        )
-        for i in found
-    ]
-    marks, height = bars(rows)
-    settled = [i.path for i in found if i.settled]
-    about = f"Settled: {', '.join(settled) or 'none'}."
-    return scene(marks, "What decides how good a trial is", about, (900.0, height))
+    return overview.importance(story.run.info, story.ended, most)
 
 
 def parallel(story: Story, most: int = 9) -> Scene | None:
     """Every trial as a line through what it drew; what a trial does not have is below, unset."""
-    info = story.run.info
-    title = f"{info.score}, best on top"
-    return space_map(info.draws, story.ended, info.direction, title, most=most)
+    return overview.settings(story.run.info, story.ended, most)
 
 
 def tasks(story: Story, most: int = 10) -> Scene | None:
@@ -123,7 +91,7 @@ def tasks(story: Story, most: int = 10) -> Scene | None:
 
 def learning(story: Story, trial: int) -> Scene | None:
     """One trial on each unseen task over its budget."""
-    told = {f"{r.step:,}": r.per_task for r in story.reports[trial]}
+    told = scores_by_step([(r.step, r.per_task) for r in story.reports[trial]])
     name = story.trial(trial).info.name
     return task_map(told, story.run.info.direction, f"Unseen tasks over the budget of {name}")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from metasearch.errors import RunError
+from metasearch.observe.overview import score_axis
 from metasearch.observe.standing import Ended
 from metasearch.search.files import read_json
 from metasearch.search.leaders import Leaders
@@ -46,9 +47,7 @@ class Story:
     @property
     def score_title(self) -> str:
         """The score, its unit, and where it is good."""
-        info = self.run.info
-        unit = f" in {info.unit}" if info.unit else ""
-        return f"{info.score}{unit}, {'lower' if self.sign > 0 else 'higher'} is better"
+        return score_axis(self.run.info)
 
     @cached_property
     def ended(self) -> list[Ended]:

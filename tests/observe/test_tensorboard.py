@@ -346,3 +346,58 @@ def test_a_taken_port_is_named(played):
         ran = view(played[0], port)
     assert f"EnvironmentFault: TensorBoard did not start on 127.0.0.1:{port}" in ran.stderr
     assert "another --port" in ran.stderr
+
+
+def images(folder, run):
+    return {tag: loaded(folder, run).Images(tag) for tag in loaded(folder, run).Tags()["images"]}
+
+
+def test_the_search_is_drawn_as_it_goes_and_whole_at_its_end(tmp_path):
+    play([TensorBoard()], tmp_path, trials=30, pictures=False)
+    found = images(tmp_path, SEARCH_RUN)
+    assert set(found) == {
+        "search/best so far", "search/importance", "search/parallel coordinates",
+    }  # fmt: skip
+    steps = [event.step for event in found["search/parallel coordinates"]]
+    assert steps[-1] == 30
+    assert len(steps) < 24, "not after each of many trials"
+
+
+def test_failures_are_told_by_cause(played):
+    (told,) = text(played[0], SEARCH_RUN, "failures/text_summary")
+    assert told.startswith("**1 out_of_memory**")
+    assert "0005-gan-reptile" in told
+    assert "MemoryError: 2 GiB wanted" in told
+
+
+def test_each_task_is_drawn_over_the_budget(played):
+    found = images(played[0], "0000-vae-reptile")
+    assert [event.step for event in found["score/each task"]][-1] == 60_000
+
+
+def test_pictures_of_trials_that_are_far_behind_are_left_out(tmp_path):
+    board = TensorBoard()
+    board.opened(search_info(tmp_path), [])
+    for number in range(30):
+        trial = trial_info(number)
+        board.started(trial)
+        board.reported(trial, dataclasses.replace(report(trial, 1), score=float(number)))
+    late, early = trial_info(40), trial_info(41)
+    board.reported(late, dataclasses.replace(report(late, 1), score=99.0))
+    board.reported(early, dataclasses.replace(report(early, 1), score=-1.0))
+    board.closed(interrupted=True)
+    assert images(tmp_path, late.name) == {}
+    assert "samples/unseen" in images(tmp_path, early.name)
+    assert curve(tmp_path, late.name) == [(10_000, 99.0)]
+
+
+def test_charts_that_belong_together_are_drawn_together(played):
+    from tensorboard.plugins.custom_scalar import layout_pb2, metadata
+
+    (event,) = loaded(played[0], SEARCH_RUN).Tensors(metadata.CONFIG_SUMMARY_TAG)
+    layout = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0])
+    assert [c.title for c in layout.category] == [
+        "Unseen tasks", "Strategy", "Search", "Cost", "Training",
+    ]  # fmt: skip
+    band = layout.category[0].chart[0].margin.series[0]
+    assert (band.value, band.lower, band.upper) == ("score/unseen", "score/low", "score/high")
