@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import io
+from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -26,16 +28,28 @@ def to_image(scene: Scene, scale: float = 1.5) -> Image.Image:
     return painter.sheet.resize(size, Image.Resampling.BOX)
 
 
+def small_png(image: Image.Image) -> bytes:
+    """A drawing as a file; it has few colours, which takes a third of the bytes."""
+    few = image.quantize(64, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    buffer = io.BytesIO()
+    few.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
 def font(size: float, name: str = FONT) -> ImageFont.FreeTypeFont:
     """DejaVu Sans where matplotlib is installed, for its many scripts; else what Pillow carries."""
-    spec = importlib.util.find_spec("matplotlib")  # importing it would take a second
-    for package in (spec.submodule_search_locations or ()) if spec else ():
+    for package in _locations("matplotlib"):
         path = Path(package) / "mpl-data" / "fonts" / "ttf" / name
         if path.is_file():
             return _loaded(path, size)
     found = ImageFont.load_default(size)
     assert isinstance(found, ImageFont.FreeTypeFont)  # asking for a size gives a scalable font
     return found
+
+
+def _locations(package: str) -> Sequence[str]:
+    spec = importlib.util.find_spec(package)  # importing it would take a second
+    return list(spec.submodule_search_locations or ()) if spec else []
 
 
 @cache
@@ -51,6 +65,7 @@ class _Painter:
         size = (round(scene.width * scale), round(scene.height * scale))
         self.sheet = Image.new("RGB", size, LIGHT["paper"])
         self.pen = ImageDraw.Draw(self.sheet, "RGBA")
+        self.font = cache(font)  # where they lie is looked up once for a sheet
 
     def paint(self, mark: Line | Area | Dot | Label) -> None:
         if isinstance(mark, Line):
@@ -61,7 +76,7 @@ class _Painter:
             self._dot(mark)
         else:
             name = BOLD if mark.bold else FONT
-            shown = font(mark.size * self.scale * 0.93, name)  # DejaVu is a wide face
+            shown = self.font(mark.size * self.scale * 0.93, name)  # DejaVu is a wide face
             place = self._at((mark.x, mark.y))
             anchor = _ANCHORS[mark.anchor]
             self.pen.text(place, mark.text, _colour(mark.colour), shown, anchor=anchor)

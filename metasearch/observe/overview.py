@@ -106,7 +106,7 @@ class Pictured:
     In a large search most trials are never looked at, and TensorBoard reads all it is given.
     """
 
-    def __init__(self, lower_is_better: bool, most: int = 24) -> None:  # noqa: FBT001
+    def __init__(self, lower_is_better: bool, most: int = 16) -> None:  # noqa: FBT001
         self._sign = 1.0 if lower_is_better else -1.0
         self._most = most
         self._best: dict[int, list[float]] = defaultdict(list)

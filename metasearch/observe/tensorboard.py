@@ -12,13 +12,13 @@ import json
 import math
 import urllib.parse
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tensorboard.compat.proto.summary_pb2 import Summary
 
-from metasearch.drawing.raster import to_image
+from metasearch.drawing.raster import small_png, to_image
+from metasearch.drawing.scene import Scene
 from metasearch.errors import EnvironmentFault
 from metasearch.observe.base import Outcome, SearchInfo, State, TrialInfo
 from metasearch.observe.columns import Column, cells, columns
@@ -32,9 +32,6 @@ from metasearch.observe.standing import Ended, Standing
 from metasearch.observe.taskmap import scores_by_step, task_map
 from metasearch.observe.text import flat, markdown_table
 from metasearch.trial.report import Report
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 SEARCH_RUN = "_search"
 _CODES: Mapping[State, int] = {"complete": 0, "pruned": 1, "failed": 2}
@@ -57,6 +54,15 @@ _LAYOUT: Layout = {
 _EARLY = 8  # trials after each of which `_search` is drawn anew; later, after each tenth more
 
 
+@dataclass
+class _Told:
+    """What a running trial has said."""
+
+    scalars: dict[int, Mapping[str, float]] = field(default_factory=dict)
+    per_task: dict[int, Mapping[str, float]] = field(default_factory=dict)
+    pictured: bool = False  # it was among the best at its last report
+
+
 class TensorBoard:
     """Writes a search as TensorBoard event files below ``<search>/tensorboard``.
 
@@ -68,7 +74,7 @@ class TensorBoard:
         self._folder = Path()
         self._columns: list[Column] = []
         self._writers: dict[str, EventFile] = {}
-        self._told: dict[str, dict[int, Report]] = {}
+        self._told: dict[str, _Told] = {}
         self._ended: list[Ended] = []
         self._drawn = 0  # trials that had ended when `_search` was last drawn
 
@@ -100,11 +106,13 @@ class TensorBoard:
         """Write the numbers of one evaluation, and its pictures."""
         writer = self._run(trial, purge_step=report.step)
         writer.numbers(_scalars(report), report.step)
-        told = self._told.setdefault(trial.name, {})
-        told[report.step] = replace(report, samples=None, snapshot=None)
-        if self._pictured.admits(report.step, report.score):
-            for tag, sheet in _sheets(self._search, told, report).items():
-                writer.add(_picture(tag, sheet), report.step)
+        told = self._told.setdefault(trial.name, _Told())
+        told.scalars[report.step] = report.scalars
+        told.per_task[report.step] = report.per_task
+        told.pictured = self._pictured.admits(report.step, report.score)
+        if report.samples is not None and told.pictured and _due(len(told.scalars), report):
+            sheet = sample_grid(report.samples)
+            writer.add(_picture("samples/unseen", to_png(sheet), sheet.size), report.step)
         writer.flush()
 
     def ended(self, trial: TrialInfo, outcome: Outcome) -> None:
@@ -146,8 +154,11 @@ class TensorBoard:
             self._writers.pop(run).close()
 
     def _end_run(self, trial: TrialInfo, outcome: Outcome) -> None:
-        self._told.pop(trial.name, None)
         writer = self._run(trial)
+        told = self._told.pop(trial.name, None)
+        if told is not None and told.pictured:
+            for tag, drawn in _drawings(self._search, told).items():
+                writer.add(_drawn(tag, drawn), outcome.step)
         if outcome.error:
             text = f"**{outcome.reason}**\n\n```\n{outcome.error}\n```"
             writer.text("trial/error", text, outcome.step)
@@ -181,8 +192,7 @@ class TensorBoard:
             return
         self._drawn = len(self._ended)
         for name, drawn in overview(self._search, self._ended).items():
-            sheet = to_image(drawn.with_title())
-            self._writers[SEARCH_RUN].add(_picture(f"search/{name}", sheet), self._drawn)
+            self._writers[SEARCH_RUN].add(_drawn(f"search/{name}", drawn), self._drawn)
 
 
 def deep_link(port: int, host: str = "127.0.0.1") -> str:
@@ -227,30 +237,32 @@ def _scalars(report: Report) -> dict[str, float]:
     }
 
 
-def _sheets(
-    search: SearchInfo, told: Mapping[int, Report], report: Report
-) -> dict[str, Image.Image]:
-    """The pictures of a trial by tag: what it draws, who was chosen, how it does on each task."""
-    found = {}
-    if report.samples is not None:
-        found["samples/unseen"] = sample_grid(report.samples)
-    steps = sorted(told)
-    drawn = selections({step: told[step].scalars for step in steps})
-    found |= {f"strategy/{axis}": to_image(scene.with_title()) for axis, scene in drawn.items()}
-    floor, real = (report.scalars.get(f"score/{end}", math.nan) for end in ("floor", "real"))
+def _due(reports: int, report: Report) -> bool:
+    """Whether so many reports of a trial are a time to show samples: the first, second, fourth."""
+    return report.final or reports & (reports - 1) == 0
+
+
+def _drawings(search: SearchInfo, told: _Told) -> dict[str, Scene]:
+    """The story of a trial by tag: who was chosen when, and how it did on each task."""
+    steps = sorted(told.scalars)
+    found = {f"strategy/{axis}": scene for axis, scene in selections(told.scalars).items()}
+    last = told.scalars[steps[-1]]
+    floor, real = (last.get(f"score/{end}", math.nan) for end in ("floor", "real"))
     tasks = task_map(
-        scores_by_step([(step, told[step].per_task) for step in steps]),
+        scores_by_step([(step, told.per_task[step]) for step in steps]),
         search.direction,
         "Unseen tasks over the budget",
-        (floor, real) if math.isfinite(floor + real) else None,
+        (floor, real) if math.isfinite(floor + real) else None,  # one scale for the whole search
     )
-    if tasks is not None:
-        found["score/each task"] = to_image(tasks.with_title())
-    return found
+    return found | ({"score/each task": tasks} if tasks else {})
 
 
-def _picture(tag: str, sheet: Image.Image) -> Summary:
-    image = Summary.Image(
-        height=sheet.height, width=sheet.width, colorspace=3, encoded_image_string=to_png(sheet)
-    )
+def _drawn(tag: str, scene: Scene) -> Summary:
+    image = to_image(scene.with_title(), 1.25)
+    return _picture(tag, small_png(image), image.size)
+
+
+def _picture(tag: str, png: bytes, size: tuple[int, int]) -> Summary:
+    width, height = size
+    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
     return Summary(value=[Summary.Value(tag=tag, image=image)])
