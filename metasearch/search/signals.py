@@ -7,6 +7,7 @@ import signal
 import threading
 from types import FrameType, TracebackType
 
+GRACE_S = 8.0  # in which running trials may still report, after SIGTERM
 _HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -17,7 +18,8 @@ class Halted(BaseException):
 class Signals:
     """Listens from `with` to its end, where it catches `Halted`.
 
-    Deaf outside the main thread, and to a signal that was ignored before: `nohup` means it.
+    Deaf outside the main thread, and to a signal that was ignored before: `nohup` means it. After
+    SIGTERM the second comes by itself in `GRACE_S`: whoever sent it will kill before long.
     """
 
     def __init__(self) -> None:
@@ -26,6 +28,7 @@ class Signals:
         self.raises = False  # whether the second is raised where it hits; else `check` raises it
         self._count = 0
         self._before: dict[int, signal._HANDLER] = {}
+        self._patience: threading.Timer | None = None
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
@@ -40,6 +43,8 @@ class Signals:
         fault: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
+        if self._patience is not None:
+            self._patience.cancel()
         for number, handler in self._before.items():
             signal.signal(number, handler)
         return kind is Halted
@@ -64,6 +69,10 @@ class Signals:
         if number == signal.SIGHUP:
             _leave_dead_terminal()
         self.first = self.first or number
+        if self._count == 1 and number == signal.SIGTERM:
+            self._patience = threading.Timer(GRACE_S, os.kill, (os.getpid(), number))
+            self._patience.daemon = True
+            self._patience.start()
         if self._count == 2 and self.raises:
             raise Halted
         if self._count > 2:  # even leaving takes too long for somebody

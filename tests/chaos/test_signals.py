@@ -68,6 +68,21 @@ def test_a_signal_ends_a_search_which_the_same_command_ends_later(tmp_path, kind
     assert [t.outcome.state for t in run.trials] == ["complete"] * TRIALS
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_sigterm_does_not_wait_for_a_report_that_is_far_away(tmp_path, kind):
+    folder, account = tmp_path / "run", tmp_path / "account"
+    tree = {"account": str(account), "snapshots": True, "reports": REPORTS}
+    how = {"trials": TRIALS, "backend": kind, "max_concurrent": 2}
+    process = launch(folder, {**tree, "pause": {"choice": [600.0, 601.0]}}, **how)
+    wait_until(lambda: len(lines(account)) >= 1, process)
+    began = time.monotonic()
+    process.terminate()
+    assert process.communicate(timeout=120) == ("interrupted", "")
+    assert process.returncode == 143
+    assert time.monotonic() - began < 30  # of a promise of 15, on machines with other work
+    assert open_run(folder).state == "stopped"
+
+
 def _in_a_terminal(command: list[str], place: Path) -> tuple[subprocess.Popen[bytes], int]:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(

@@ -11,7 +11,11 @@ from optuna.trial import TrialState, create_trial
 
 from metasearch.rng import Stream
 from metasearch.search import journal
+from metasearch.search.advisors import NoPruner
 from metasearch.search.journal import BEST, LATEST, Journal, Storage
+from metasearch.search.run import run_search
+from tests.search.plans import plan
+from tests.search.planted import TRIAL
 
 SPACE = {"x": optuna.distributions.FloatDistribution(0, 1)}
 
@@ -102,3 +106,20 @@ def test_all_is_seen_where_it_is_asked_for(make, monkeypatch):
     study = make(whole=True)
     study.add_trials(list(trials(60, TrialState.COMPLETE)))
     assert study.trials == everything(study)
+
+
+def test_a_torn_line_and_a_lock_that_nobody_holds_do_not_matter(tmp_path):
+    def read():
+        backend = optuna.storages.journal.JournalFileBackend(str(file))
+        storage = optuna.storages.JournalStorage(backend)
+        return optuna.load_study(study_name="planted", storage=storage).trials
+
+    folder, file = tmp_path / "run", tmp_path / "run" / "study.journal"
+    run_search(plan(trials=2, pruner=NoPruner()), folder, trial=TRIAL)
+    with file.open("a") as torn:
+        torn.write('{"op_code":4,"wor')
+    file.with_name("study.journal.lock").symlink_to("a process that died")
+    assert len(read()) == 2
+    run_search(plan(trials=4, pruner=NoPruner()), folder, trial=TRIAL)
+    assert [trial.state for trial in read()] == [TrialState.COMPLETE] * 4
+    assert all(line.endswith("}") for line in file.read_text().splitlines())

@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
+from metasearch.search import signals as signals_module
 from metasearch.search.signals import Halted, Signals
 
 
@@ -42,6 +44,29 @@ def test_the_second_is_raised_at_once_where_that_is_safe_and_caught_at_the_end()
         reached.append(2)
     assert reached == [1]
     assert signals.exit_code == 130
+
+
+def test_sigterm_is_followed_by_a_second_if_nothing_happens(monkeypatch):
+    monkeypatch.setattr(signals_module, "GRACE_S", 0.05)
+    reached = []
+    with Signals() as signals:
+        signals.raises = True
+        send(signal.SIGTERM)
+        reached.append(1)
+        time.sleep(30)
+        reached.append(2)
+    assert (reached, signals.exit_code) == ([1], 143)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_nothing_follows_ctrl_c_or_an_orderly_end(monkeypatch, number):
+    monkeypatch.setattr(signals_module, "GRACE_S", 0.05 if number == signal.SIGINT else 0.5)
+    with Signals() as signals:
+        signals.raises = True
+        send(number)
+        time.sleep(0.1)
+    time.sleep(0.5)  # it would have come by now
+    assert signals.exit_code == 128 + number
 
 
 def test_what_others_did_to_the_signals_can_be_undone():
