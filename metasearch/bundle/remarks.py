@@ -6,23 +6,46 @@ from collections.abc import Mapping
 from typing import Any
 
 COPIES = -3.0  # the z of the data-copying test below which samples are copies
+SINGLE = "the single winner"  # what an ensemble is also compared with
 NARROW = 0.5  # the share of real spread below which classes have lost their variety
 _FEATURES = {"random": "an untrained net", "pixels": "raw pixels"}
 
 
 def remarks(report: Mapping[str, Any]) -> list[str]:
     """What a reader of the scores should know beside them; warnings begin with that word."""
-    parts = (_lost, _selection, _repeats, _guards, _features)
+    parts = (_lost, _ensemble, _selection, _repeats, _guards, _features)
     return [remark for part in parts for remark in part(report)]
 
 
 def _lost(report: Mapping[str, Any]) -> list[str]:
     """Baselines that beat the recipe on test tasks, as far as that is settled."""
     sign = 1 if report["score"]["direction"] == "minimize" else -1
-    return [
-        f"warning: {name!r} of the same network and budget is better than this recipe on test tasks"
+    better = [
+        name
         for name, entry in report.get("against", {}).items()
         if (told := entry.get("test")) and told["settled"] and sign * told["difference"] > 0
+    ]
+    return [
+        "warning: the single winner is better than the ensemble on test tasks"
+        if name == SINGLE
+        else f"warning: {name!r} of the same network and budget is better than this recipe on test "
+        "tasks"
+        for name in better
+    ]
+
+
+def _ensemble(report: Mapping[str, Any]) -> list[str]:
+    """Of which trials it is made, or that none could be made that is better."""
+    told = report.get("ensemble")
+    if not told:
+        return []
+    if not told["taken"]:
+        return [f"no {told['rule']} of the candidates is better on confirm tasks than the winner"]
+    members = ", ".join(f"{m['name']} ({m['share']:.2f})" for m in told["members"])
+    return [
+        f"this is a {told['rule']} of {len(told['members'])} trials: {members}; on confirm tasks, "
+        f"by which it was chosen, {told['confirm']:.4g} where the winner alone has "
+        f"{told['single']:.4g}. It was trained with as many budgets, its baselines with one"
     ]
 
 

@@ -20,6 +20,7 @@ BundleArg = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder `exp
 
 def export(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or its folder.")],
+    *,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="The bundle's folder; else RUN-best.")
     ] = None,
@@ -31,6 +32,10 @@ def export(
     ] = False,
     repeats: Annotated[
         int | None, typer.Option(min=0, help="Train the winner again with so many other seeds.")
+    ] = None,
+    ensemble: Annotated[
+        Literal["none", "mixture", "greedy", "soup"] | None,
+        typer.Option(help="Join the best trials, if that is better than one on confirm tasks."),
     ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Open the test tasks for another trial; recorded.")
@@ -56,6 +61,8 @@ def export(
         confirm = replace(confirm, rule="one_se")
     if repeats is not None:
         confirm = replace(confirm, repeats=repeats)
+    if ensemble is not None:
+        confirm = replace(confirm, ensemble=ensemble)
     report = pack(
         open_run(folder),
         bundle,

@@ -35,6 +35,7 @@ class Confirm:
     share: float = 0.1  # and at least this share of those that finished
     rule: Literal["best", "one_se"] = "best"  # or the cheapest within one standard error of it
     repeats: int = 0  # other seeds that the winner's recipe is trained with, to tell their luck
+    ensemble: Literal["none", "mixture", "greedy", "soup"] = "none"  # of the best, if it is better
 
     def __post_init__(self) -> None:
         if self.top < 1:

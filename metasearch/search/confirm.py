@@ -38,6 +38,7 @@ class Candidate:
     config: TrialConfig
     checkpoint: Path
     champion: Champion  # on the CPU, as `evaluate` judges
+    together: tuple[tuple[int, float], ...] = ()  # number and share of each, if it is several
 
     @staticmethod
     def revive(record: Record, bench: Bench) -> Candidate:

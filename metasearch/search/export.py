@@ -16,6 +16,7 @@ import torch
 from metasearch import __version__
 from metasearch.bundle.base import Part
 from metasearch.bundle.images import border
+from metasearch.bundle.remarks import SINGLE
 from metasearch.bundle.save import Contents, save_bundle
 from metasearch.errors import NoUsableTrial, RunError
 from metasearch.registry import to_data
@@ -23,6 +24,7 @@ from metasearch.scores.features import ConvFeatures
 from metasearch.search.baselines import baseline, train
 from metasearch.search.config import Confirm
 from metasearch.search.confirm import Candidate, Tell, panel_of, rank
+from metasearch.search.ensemble import assemble
 from metasearch.search.evidence import gather_evidence
 from metasearch.search.files import read_json, to_json, write_atomically
 from metasearch.search.leaders import Leaders
@@ -45,10 +47,11 @@ def export(
     again: bool = False,
     tell: Tell = lambda _: None,
 ) -> dict[str, Any]:
-    """Write the best trial of a run as a bundle and return its report.
+    """Write the best trial of a run, or an ensemble of the best, as a bundle; return its report.
 
     The best by `search` are ranked again on `confirm`; what `confirm` picks of those is judged on
-    `test`, together with the baselines. `trial` skips the ranking. What was found on `test` is
+    `test`, together with the baselines; an ensemble, also beside the winner alone. `trial` skips
+    the ranking. What was found on `test` is
     kept: the same trial is exported again without opening it.
 
     Raises:
@@ -63,18 +66,28 @@ def export(
     bench = bench_for(from_data(records[0].info.config))
     candidates = [Candidate.revive(record, bench) for record in records]
     winner, ranking = rank(candidates, bench, rule=confirm.rule, tell=tell)
+    alone, joined = winner, None
+    if confirm.ensemble != "none" and trial is None:
+        winner, joined = assemble(candidates, winner, bench, confirm.ensemble, tell=tell)
+    parts: list[str | int] = [
+        *baselines,
+        confirm.repeats,
+        *(f"{n}: {share}" for n, share in winner.together),
+    ]
     place = run.folder / EVIDENCE
-    place /= f"{winner.record.info.name}-{_key(winner, bench, [*baselines, confirm.repeats])}"
+    place /= f"{winner.record.info.name}-{_key(winner, bench, parts)}"
     if not (place / "report.json").exists():
-        _guard_test(run.folder, winner.record.number, again=again)
+        _guard_test(run.folder, winner, again=again)
         tell("training baselines of the same size and budget")
         rivals = {
             name: train(run.folder, baseline(winner.config, winner.champion, name), bench)
             for name in baselines
             if name != winner.champion.algorithm.name  # a recipe is no rival of itself
         }
+        if winner.together:
+            rivals[SINGLE] = alone.adapter
         repeats = []
-        for i in range(confirm.repeats):
+        for i in range(0 if winner.together else confirm.repeats):  # they would be of one part
             seed = winner.config.seed + 1 + i
             tell(f"training the winner's recipe again with seed {seed}")
             repeats.append(train(run.folder, replace(winner.config, seed=seed), bench))
@@ -85,6 +98,7 @@ def export(
         **(read_json(place / "report.json") or {}),
         "selection": _selection(leaders, winner, by_hand=trial is not None),
         "ranking": _with_search(ranking, leaders),
+        "ensemble": joined,
         "test_openings": len(_openings(run.folder)),
     }
     write_atomically(place / "exported.json", to_json(report) + "\n")
@@ -161,25 +175,39 @@ def _openings(folder: Path) -> list[dict[str, Any]]:
     return list((read_json(folder / OPENED) or {"openings": []})["openings"])
 
 
-def _guard_test(folder: Path, trial: int, *, again: bool) -> None:
+def _guard_test(folder: Path, winner: Candidate, *, again: bool) -> None:
     """The test tasks are opened once; looking again for another trial would be choosing by them.
 
     Raises:
-        RunError: they were opened for another trial.
+        RunError: they were opened for another trial, or for others together.
     """
-    trials = [entry["trial"] for entry in _openings(folder)]
-    if trials and trial not in trials and not again:
+    opened = [(entry["trial"], entry.get("together", [])) for entry in _openings(folder)]
+    mine = (winner.record.number, _numbers(winner))
+    if opened and mine not in opened and not again:
         raise RunError(
-            f"{folder}: the test tasks were opened for trial {trials[0]}, not for trial {trial}; "
-            "choosing between trials by them would make the figure worthless. Export --trial "
-            f"{trials[0]}, or add --again, which is recorded in the report."
+            f"{folder}: the test tasks were opened for {_told(*opened[0])}, not for "
+            f"{_told(*mine)}; choosing between them by test tasks would make the figure "
+            f"worthless. {_as_before(*opened[0])}, or add --again, which is recorded in the report."
         )
+
+
+def _numbers(winner: Candidate) -> list[int]:
+    return [number for number, _ in winner.together]
+
+
+def _told(trial: int, together: Sequence[int]) -> str:
+    return f"trials {', '.join(map(str, together))} together" if together else f"trial {trial}"
+
+
+def _as_before(trial: int, together: Sequence[int]) -> str:
+    return "Export with the same --ensemble" if together else f"Export --trial {trial}"
 
 
 def _record_opening(folder: Path, winner: Candidate, bench: Bench, *, again: bool) -> None:
     """Before anything is looked at: an export that is killed has opened them all the same."""
     entry = {
         "trial": winner.record.number,
+        **({"together": _numbers(winner)} if winner.together else {}),
         "at": _now(),
         "data": bench.data.fingerprint,
         "again": again,
@@ -206,11 +234,12 @@ def _provenance(run: Run, winner: Candidate, bench: Bench) -> dict[str, Any]:
     return {
         "search": run.info.name,
         "trial": winner.record.info.name,
+        **({"together": _told(0, _numbers(winner))} if winner.together else {}),
         "seed": winner.config.seed,
         "data": winner.config.tasks.name,
         "data_fingerprint": bench.data.fingerprint,
         "features": bench.features.fingerprint if bench.features else "none",
-        "gradient_evaluations": winner.config.budget.gradients,
+        "gradient_evaluations": winner.config.budget.gradients * max(len(winner.together), 1),
         "metasearch": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
