@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from metasearch.observe.base import SearchInfo, Watched
+    from metasearch.observe.standing import Ended
     from metasearch.search.leaders import Leaders, Place
     from metasearch.search.ledger import Record
 
@@ -35,7 +36,8 @@ def best(
     found = open_run(find_run(run))
     leaders = Leaders.of(found)
     if as_json:
-        result_json(told(found.info, leaders, n))
+        ended = [(t.info, t.outcome) for t in found.trials if t.outcome]
+        result_json({**told(found.info, leaders, n), **_of_rules(found.info, ended)})
         return
     if not leaders.records:
         note(f"no trial of {found.info.name} has finished. See: {command('status', run)}")
@@ -63,6 +65,26 @@ def told(info: SearchInfo, leaders: Leaders, n: int) -> dict[str, Any]:
             ]
             for score in leaders.tracks()
         },
+    }
+
+
+def _of_rules(info: SearchInfo, ended: Sequence[Ended]) -> dict[str, Any]:
+    """What each rule of a strategy would have found, and what the seed alone does to a recipe."""
+    from metasearch.observe.rules import by_rule
+
+    return {
+        "by_rule": {
+            axis: [
+                {
+                    "rule": one.rule,
+                    "trials": one.trials,
+                    "gradients_per_trial": one.gradients,
+                    "expected_best": [expected.mean for expected in one.best],
+                }
+                for one in rules
+            ]
+            for axis, rules in by_rule(ended, info.direction).items()
+        }
     }
 
 
