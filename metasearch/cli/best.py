@@ -70,9 +70,10 @@ def told(info: SearchInfo, leaders: Leaders, n: int) -> dict[str, Any]:
 
 def _of_rules(info: SearchInfo, ended: Sequence[Ended]) -> dict[str, Any]:
     """What each rule of a strategy would have found, and what the seed alone does to a recipe."""
-    from metasearch.observe.rules import by_rule
+    from metasearch.observe.rules import by_rule, repeated
 
     return {
+        "repeated": [vars(one) for one in repeated(ended)],
         "by_rule": {
             axis: [
                 {
@@ -84,7 +85,7 @@ def _of_rules(info: SearchInfo, ended: Sequence[Ended]) -> dict[str, Any]:
                 for one in rules
             ]
             for axis, rules in by_rule(ended, info.direction).items()
-        }
+        },
     }
 
 

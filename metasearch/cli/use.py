@@ -56,13 +56,12 @@ def export(
     bundle = out or folder.with_name(f"{folder.name}-best")
     search = SearchFile.load(folder / "search.yaml").search
     limit_threads(search.cpus_per_trial)
-    confirm = search.confirm
-    if one_se:
-        confirm = replace(confirm, rule="one_se")
-    if repeats is not None:
-        confirm = replace(confirm, repeats=repeats)
-    if ensemble is not None:
-        confirm = replace(confirm, ensemble=ensemble)
+    asked: dict[str, Any] = {
+        "rule": "one_se" if one_se else None,
+        "repeats": repeats,
+        "ensemble": ensemble,
+    }
+    confirm = replace(search.confirm, **{k: v for k, v in asked.items() if v is not None})
     report = pack(
         open_run(folder),
         bundle,

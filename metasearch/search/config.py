@@ -63,6 +63,7 @@ class SearchConfig:
     first: tuple[
         Any, ...
     ] = ()  # tried first: defaults, baselines, {draw: value}, {run: RUN, best: 3}
+    references: int = 3  # seeds of all random choice, tried first where a strategy is searched
     race: Racing | None = None  # stop trials that are clearly worse than the leader, task by task
     max_concurrent: int | None = None  # trials at once; null for as many as the resources allow
     cpus_per_trial: int = 1
@@ -82,6 +83,8 @@ class SearchConfig:
             raise ValueError("time must be more than nothing; null sets no limit")
         if self.max_concurrent is not None and self.max_concurrent < 1:
             raise ValueError("max_concurrent must be at least 1; null sets no limit")
+        if self.references < 0:
+            raise ValueError("references must not be negative; 0 tries none")
         if self.cpus_per_trial < 1:
             raise ValueError("cpus_per_trial must be at least 1")
         if self.gpus_per_trial < 0:

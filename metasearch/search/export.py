@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from metasearch import __version__
+from metasearch.algorithms.mixture import AnyAdapter
 from metasearch.bundle.base import Part
 from metasearch.bundle.images import border
 from metasearch.bundle.remarks import SINGLE
@@ -51,8 +52,8 @@ def export(
 
     The best by `search` are ranked again on `confirm`; what `confirm` picks of those is judged on
     `test`, together with the baselines; an ensemble, also beside the winner alone. `trial` skips
-    the ranking. What was found on `test` is
-    kept: the same trial is exported again without opening it.
+    the ranking. What was found on `test` is kept: the same trial is exported again without opening
+    it.
 
     Raises:
         NoUsableTrial: no trial finished, or all diverge on `confirm`.
@@ -78,19 +79,10 @@ def export(
     place /= f"{winner.record.info.name}-{_key(winner, bench, parts)}"
     if not (place / "report.json").exists():
         _guard_test(run.folder, winner, again=again)
-        tell("training baselines of the same size and budget")
-        rivals = {
-            name: train(run.folder, baseline(winner.config, winner.champion, name), bench)
-            for name in baselines
-            if name != winner.champion.algorithm.name  # a recipe is no rival of itself
-        }
+        rivals = _rivals(run, winner, baselines, bench, tell)
         if winner.together:
             rivals[SINGLE] = alone.adapter
-        repeats = []
-        for i in range(0 if winner.together else confirm.repeats):  # they would be of one part
-            seed = winner.config.seed + 1 + i
-            tell(f"training the winner's recipe again with seed {seed}")
-            repeats.append(train(run.folder, replace(winner.config, seed=seed), bench))
+        repeats = _repeats(run, winner, confirm.repeats, bench, tell)
         tell("opening the test tasks")
         _record_opening(run.folder, winner, bench, again=again)
         gather_evidence(winner, rivals, repeats, bench, place)
@@ -104,6 +96,27 @@ def export(
     write_atomically(place / "exported.json", to_json(report) + "\n")
     _pack(run, winner, bench, report, place / "samples.png", folder)
     return report
+
+
+def _rivals(
+    run: Run, winner: Candidate, baselines: Sequence[str], bench: Bench, tell: Tell
+) -> dict[str, AnyAdapter]:
+    tell("training baselines of the same size and budget")
+    return {
+        name: train(run.folder, baseline(winner.config, winner.champion, name), bench)
+        for name in baselines
+        if name != winner.champion.algorithm.name  # a recipe is no rival of itself
+    }
+
+
+def _repeats(run: Run, winner: Candidate, count: int, bench: Bench, tell: Tell) -> list[AnyAdapter]:
+    """The winner's recipe from other seeds; not of an ensemble, of which it would be one part."""
+    found = []
+    for i in range(0 if winner.together else count):
+        seed = winner.config.seed + 1 + i
+        tell(f"training the winner's recipe again with seed {seed}")
+        found.append(train(run.folder, replace(winner.config, seed=seed), bench))
+    return found
 
 
 def _selection(leaders: Leaders, winner: Candidate, *, by_hand: bool) -> dict[str, Any]:

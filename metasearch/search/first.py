@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 from metasearch import space
 from metasearch.errors import ConfigError
 from metasearch.search.ledger import open_run
-from metasearch.space import Draw
+from metasearch.space import Draw, Label
 
 if TYPE_CHECKING:
     from metasearch.search.config import SearchFile
 
+RANDOM = "random"  # the label of the rule that chooses without looking
+_AXES = ("strategy.tasks", "strategy.algorithms", "strategy.models")
 WORDS = ("defaults", "baselines")
 FROM_RUN = {"run", "best"}  # the keys of an entry that names an earlier search
 
@@ -25,21 +28,63 @@ class Point:
     """Values of draws; those that are not named are left to the sampler."""
 
     params: Mapping[str, Any]
-    origin: str  # "given", "defaults", "baseline joint", "trial 7 of runs/earlier"
+    origin: str  # "given", "defaults", "baseline joint", "trial 7 of runs/earlier", "reference"
+    seed: int = 0  # added to that of the trial: one recipe again, to tell what luck does
 
 
 def first_points(file: SearchFile) -> list[Point]:
-    """What the entries of `search.first` stand for; of equal points, the first.
+    """What the entries of `search.first` stand for, then references; of equal points, the first.
 
     Raises:
         ConfigError: an earlier run has no recipe that this space can draw.
         RunError: there is no such run, or it is damaged.
     """
     found: dict[str, Point] = {}
-    for entry in file.search.first:
-        for point in _stands_for(entry, file):
-            found.setdefault(repr(sorted(point.params.items(), key=str)), point)
+    given = [point for entry in file.search.first for point in _stands_for(entry, file)]
+    for point in [*given, *references(file)]:
+        found.setdefault(repr((point.seed, sorted(point.params.items(), key=str))), point)
     return list(found.values())
+
+
+def references(file: SearchFile) -> list[Point]:
+    """Random choice on every axis of a strategy that is searched: one recipe, from several seeds.
+
+    All else is as by default, or in the middle of its range. They are what other strategies are
+    held against, and their spread is what a seed does. At most a tenth of the trials, but one.
+    """
+    picked = {
+        draw.path: RANDOM
+        for draw in file.draws
+        if draw.path in _AXES and draw.kind == "choice" and RANDOM in draw.options
+    }
+    if not picked:
+        return []
+    middle = _Middle({**_defaults(file, picked), **picked})
+    space.trace(file.space, middle)
+    count = min(file.search.references, max(1, file.search.trials // 10))
+    return [Point(dict(middle.found), "reference", seed) for seed in range(count)]
+
+
+class _Middle:
+    """Decides as told, else for the middle of a range or the first option, and takes it down."""
+
+    def __init__(self, told: Mapping[str, Any]) -> None:
+        self.found: dict[str, Any] = {}
+        self._told = told
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        return float(self._take(name, math.sqrt(low * high) if log else (low + high) / 2))
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        return int(self._take(name, round(math.sqrt(low * high)) if log else (low + high) // 2))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Label]) -> Label:
+        label: Label = self._take(name, choices[0])
+        return label
+
+    def _take(self, name: str, otherwise: Any) -> Any:
+        self.found[name] = self._told.get(name, otherwise)
+        return self.found[name]
 
 
 def entry_fault(entry: Any, draws: Sequence[Draw]) -> str:

@@ -80,6 +80,7 @@ class Plan:
             pruner=search.pruner,
             reports=self.reports,
             first=tuple(point.params for point in first),
+            seeds=tuple(point.seed for point in first),
         )
 
     def pace(self) -> Pace | None:

@@ -66,6 +66,7 @@ class Advice:
     pruner: Pruner
     reports: int  # of a trial that runs to its end; the pruners' unit of time
     first: tuple[Mapping[str, Any], ...] = ()  # values of draws in the first trials
+    seeds: tuple[int, ...] = ()  # what is added to the seeds of those, for repeats of one recipe
 
 
 class Study:
@@ -124,6 +125,8 @@ class Study:
             self._study.enqueue_trial(point)
         trial = self._study.ask()
         config = sample(self._space, trial)
+        if number < len(advice.seeds) and advice.seeds[number]:
+            config = {**config, "seed": config.get("seed", 0) + advice.seeds[number]}
         self._live[number] = _Live(trial)
         return Asked(number, dict(trial.params), config, seed, self.notes(number))
 

@@ -107,7 +107,7 @@ def report(config: Mapping[str, Any], made: int, total: int, value: float) -> Re
 
 
 def _per_task(config: Mapping[str, Any], value: float) -> dict[str, float]:
-    if "tasks" not in config:
+    if not isinstance(config.get("tasks"), int):
         return {"a": value, "b": value}
     own = np.random.default_rng(int(config["x"] * 1e9)).normal(size=config["tasks"])
     scatter = 0.05 * (own - own.mean())

@@ -9,7 +9,7 @@ from metasearch.search.config import SearchFile
 from metasearch.search.first import first_points
 from metasearch.search.ledger import open_run
 from metasearch.search.run import Plan, run_search
-from tests.search.planted import TRIAL
+from tests.search.planted import TRIAL, report
 
 FILE = """
 search: {{name: small, backend: local, sampler: random, pruner: none, trials: 6, first: {}}}
@@ -114,3 +114,63 @@ def test_a_run_of_which_nothing_can_be_drawn_is_refused(tmp_path, planted):
     with pytest.raises(ConfigError, match=r"no recipe of .*earlier can be drawn from this space"):
         search(SearchFile.from_yaml(other), tmp_path / "later")
     assert open_run(tmp_path / "earlier").state == "finished"
+
+
+FLAT = "tests.search.test_first:flat"
+CHOOSING = """
+search: {{name: small, backend: local, sampler: random, pruner: none, trials: 30{}}}
+trial:
+  seed: 4
+  tasks: {{name: glyphs}}
+  outer: {{lr: {{log_uniform: [1.0e-4, 1.0e-2]}}, clip: {{uniform: [1.0, 5.0]}}}}
+  models: [{{name: vae, latent: {{choice: [8, 16]}}}}]
+  algorithms: [{{name: joint}}, {{name: reptile, inner: {{lr: {{log_uniform: [1.0e-4, 1.0e-2]}}}}}}]
+  strategy:
+    tasks: {{choice: [{{name: dro, eta: {{uniform: [0.0, 1.0]}}}}, {{name: random}}]}}
+    algorithms: {{choice: [race, random]}}
+  score: mmd
+"""
+
+
+def flat(config, resume):
+    """A trial whose score is its outer rate."""
+    del resume
+    yield report(config, 1, 1, config["outer"]["lr"])
+
+
+def choosing(more=""):
+    return SearchFile.from_yaml(CHOOSING.format(more))
+
+
+def test_where_a_strategy_is_searched_random_choice_is_tried_from_several_seeds():
+    found = first_points(choosing())
+    assert [(point.origin, point.seed) for point in found] == [("reference", i) for i in range(3)]
+    assert len({repr(point.params) for point in found}) == 1
+    config = choosing().config(found[0].params)  # nothing is left open
+    assert (config.strategy.tasks.name, config.strategy.algorithms.name) == ("random", "random")
+    assert config.outer.lr == pytest.approx(1e-3)
+    assert config.outer.clip == 3.0  # its default, 10, cannot be drawn
+
+
+def test_references_can_be_left_out_and_take_a_tenth_of_the_trials_at_most():
+    assert first_points(choosing(", references: 0")) == []
+    (only,) = first_points(choosing(", references: 1"))
+    assert only.seed == 0
+    few = SearchFile.from_yaml(CHOOSING.format("").replace("trials: 30", "trials: 4"))
+    assert len(first_points(few)) == 1
+    assert points("[]") == []
+
+
+def test_references_are_one_recipe_with_other_seeds_also_after_an_interruption(tmp_path):
+    search = choosing()
+    whole = run_search(Plan.of(search), tmp_path / "run", trial=FLAT).run.trials
+    assert {r.outcome.state for r in whole} == {"complete"} and len(whole) == 30
+    assert [r.info.config["seed"] for r in whole[:4]] == [4, 5, 6, 4]
+    assert whole[0].info.params == whole[1].info.params == whole[2].info.params
+    assert whole[3].info.params != whole[0].info.params
+    for path in (tmp_path / "run" / "ledger").glob("*.json"):
+        if path.name[:4].isdigit() and int(path.name[:4]) >= 1:
+            path.unlink()
+    again = run_search(Plan.of(search), tmp_path / "run", trial=FLAT).run.trials
+    assert [r.info.params for r in again] == [r.info.params for r in whole]
+    assert [r.info.config["seed"] for r in again] == [r.info.config["seed"] for r in whole]
