@@ -18,28 +18,35 @@ if TYPE_CHECKING:
 BundleArg = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder `export` wrote.")]
 
 
+Trial = Annotated[
+    int | None, typer.Option(help="Export this trial, instead of ranking the best again.")
+]
+OneSe = Annotated[
+    bool, typer.Option("--one-se", help="Take the cheapest within one standard error.")
+]
+Repeats = Annotated[
+    int | None, typer.Option(min=0, help="Train the winner again with so many other seeds.")
+]
+Ensemble = Annotated[
+    Literal["none", "mixture", "greedy", "soup"] | None,
+    typer.Option(help="Join the best trials, if that is better than one on confirm tasks."),
+]
+Again = Annotated[
+    bool, typer.Option("--again", help="Open the test tasks for another trial; recorded.")
+]
+
+
 def export(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or its folder.")],
     *,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="The bundle's folder; else RUN-best.")
     ] = None,
-    trial: Annotated[
-        int | None, typer.Option(help="Export this trial, instead of ranking the best again.")
-    ] = None,
-    one_se: Annotated[
-        bool, typer.Option("--one-se", help="Take the cheapest within one standard error.")
-    ] = False,
-    repeats: Annotated[
-        int | None, typer.Option(min=0, help="Train the winner again with so many other seeds.")
-    ] = None,
-    ensemble: Annotated[
-        Literal["none", "mixture", "greedy", "soup"] | None,
-        typer.Option(help="Join the best trials, if that is better than one on confirm tasks."),
-    ] = None,
-    again: Annotated[
-        bool, typer.Option("--again", help="Open the test tasks for another trial; recorded.")
-    ] = False,
+    trial: Trial = None,
+    one_se: OneSe = False,
+    repeats: Repeats = None,
+    ensemble: Ensemble = None,
+    again: Again = False,
     as_json: Json = False,
 ) -> None:
     """Rank the best trials again on fresh tasks, open the test tasks once, and pack the winner.
