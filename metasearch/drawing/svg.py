@@ -11,10 +11,13 @@ from metasearch.drawing.scene import LIGHT, Area, Dot, Label, Line, Mark, Point,
 FONT = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif"
 
 
-def to_svg(scene: Scene) -> str:
-    """An `svg` element with a title and a description; colours follow the page's variables."""
+def to_svg(scene: Scene, key: str = "") -> str:
+    """An `svg` element with a title and a description; colours follow the page's variables.
+
+    `key` tells equal drawings on one page apart.
+    """
     body = "".join(_mark(mark) for mark in scene.marks)
-    name = "c" + hashlib.sha256(body.encode()).hexdigest()[:10]
+    name = "c" + hashlib.sha256(f"{key}\n{scene.title}\n{body}".encode()).hexdigest()[:10]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_n(scene.width)} '
         f'{_n(scene.height)}" width="{_n(scene.width)}" height="{_n(scene.height)}" role="img" '

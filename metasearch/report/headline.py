@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from metasearch.errors import DataError
+from metasearch.interval import paired_difference
 from metasearch.observe.sheets import read_sheet
 from metasearch.observe.text import interval, number
 from metasearch.report.pictures import Picture, sheet_of, strip
@@ -17,6 +20,7 @@ from metasearch.search.ledger import Record
 from metasearch.trial.report import FLOOR, REAL, SampleGrid
 
 Standing = Literal["good", "open", "bad"]
+BASELINES = ("joint", "scratch")  # what has no meta-learning
 ROWS = 4  # tasks whose pictures stand at the top
 
 
@@ -112,11 +116,12 @@ def _place(story: Story, winner: Record) -> str:
 
 
 def _against(story: Story) -> list[Verdict]:
-    """The winner and its baselines, task by task on test."""
+    """The winner and its baselines, task by task: on test, or else those the search tried."""
     if not story.evidence:
-        return [
-            Verdict("open", "not compared", "with joint and scratch on test tasks: export does it")
-        ]
+        text = (
+            "with joint and scratch on test tasks: export trains them at the same size and budget"
+        )
+        return [*_tried(story), Verdict("open", "not compared", text)]
     found = []
     for name, entry in story.evidence.get("against", {}).items():
         if "test" in entry:
@@ -126,6 +131,36 @@ def _against(story: Story) -> list[Verdict]:
         text = f"the recipe is {algorithm}, itself a baseline: no meta-algorithm beat it"
         found.append(Verdict("open", "a baseline won", text))
     return found
+
+
+def _tried(story: Story) -> list[Verdict]:
+    """The leader and the best trial of the search that meta-learns nothing, on search tasks."""
+    records = [r for r in story.leaders.records if r.last]
+    if not records or _only(records[0], BASELINES):
+        return []
+    found = []
+    for name in BASELINES:
+        rival = next((r for r in records if _only(r, (name,))), None)
+        if rival is not None and (told := _compared(records[0], rival)) is not None:
+            found.append(_versus(story, f"{rival.info.name}, the best {name} trial,", told))
+    return found
+
+
+def _compared(mine: Record, other: Record) -> dict[str, Any] | None:
+    """Two trials on the tasks of their last reports; None if those differ."""
+    a, b = (r.last.per_task if r.last else {} for r in (mine, other))
+    if a.keys() != b.keys() or not a:
+        return None
+    gap = paired_difference(np.array([a[t] for t in a]), np.array([b[t] for t in a]))
+    settled = bool(gap.low > 0 or gap.high < 0)
+    return {"difference": gap.mean, "low": gap.low, "high": gap.high, "settled": settled}
+
+
+def _only(record: Record, names: Sequence[str]) -> bool:
+    """Whether a recipe learns by nothing but algorithms of these names."""
+    algorithms = record.info.config.get("algorithms") or ()
+    known = [a.get("name") if isinstance(a, Mapping) else a for a in algorithms]
+    return bool(known) and all(name in names for name in known)
 
 
 def _versus(story: Story, name: str, told: Mapping[str, Any]) -> Verdict:

@@ -135,5 +135,5 @@ def _environment() -> Environment:
     )
     from markupsafe import Markup
 
-    made.filters["svg"] = lambda scene: Markup(to_svg(scene))
+    made.filters["svg"] = lambda scene, key="": Markup(to_svg(scene, key))
     return made

@@ -21,7 +21,7 @@ SHOWN = 1500  # trials in the table
 LINES = 6  # of an error
 WHY = {
     "pruner": "behind others at the same budget, stopped by the pruner",
-    "racing": "behind the leader on the same tasks, stopped by racing",
+    "race": "worse than the leader on the same tasks, stopped by racing",
     "non_finite": "diverged: the score is no finite number",
     "time": "stopped when the time of the search was over",
     "user": "raised an error",
@@ -190,7 +190,7 @@ class Trouble:
     gist: str
     trials: Sequence[str]
     example: str  # the last lines of the first one's error
-    command: str  # that shows or repeats it
+    commands: Sequence[str]  # that show or repeat it
 
 
 def troubles(story: Story) -> list[Trouble]:
@@ -209,7 +209,8 @@ def _trouble(
     story: Story, state: str, reason: str, cause: str, records: Sequence[Record]
 ) -> Trouble:
     first = records[0]
-    error = first.outcome.error if first.outcome else ""
+    outcome = first.outcome
+    error = (outcome.error or outcome.detail) if outcome else ""
     lines = error.strip().splitlines()[-LINES:]
     return Trouble(
         state=state,
@@ -217,7 +218,10 @@ def _trouble(
         gist=cause,
         trials=[record.info.name for record in records],
         example="\n".join(line if len(line) < 300 else line[:300] + "…" for line in lines),
-        command=f"metasearch show {called(story)} {first.number}",
+        commands=[
+            f"metasearch {verb} {called(story)} {first.number}"
+            for verb in ("show", *(["reproduce"] if state == "failed" else []))
+        ],
     )
 
 

@@ -78,6 +78,19 @@ def test_the_top_names_the_leader_its_interval_and_what_is_not_known_yet(run, pa
     assert "not compared with joint and scratch" in text
 
 
+def test_a_leader_is_compared_with_the_best_trial_that_does_not_meta_learn(tmp_path):
+    run = make_run(tmp_path / "tried", 8)
+    story = Story.of(run)
+    rival = story.leaders.records[2]
+    path = run / "ledger" / f"{rival.number:04d}.asked.json"
+    asked = json.loads(path.read_text())
+    asked["config"]["algorithms"] = [{"name": "joint"}]
+    path.write_text(json.dumps(asked))
+    text = Page(render(Story.of(run))).text("result")
+    assert f"better than {rival.info.name}, the best joint trial, by" in text.replace("it is ", "")
+    assert "scratch trial" not in text
+
+
 def test_the_gallery_shows_the_best_first_and_each_task_in_every_column(run, page):
     best = [r.info.name for r in Story.of(run).leaders.records]
     text = page.text("gallery")
@@ -101,6 +114,7 @@ def test_failures_are_grouped_with_a_command_that_shows_one(run, page):
     assert "1 failed ran out of memory" in text
     assert "MemoryError: 2 GiB wanted" in text
     assert "metasearch show made 5" in text
+    assert "metasearch reproduce made 5" in text
 
 
 def test_the_strategy_of_the_best_trial_is_told(run, page):
@@ -228,3 +242,9 @@ def test_the_importance_of_pruned_trials_needs_no_study(run):
     (run / "study.journal").unlink(missing_ok=True)
     assert PLOTS["importance"](Story.of(run)) is not None
     assert json.loads((run / "manifest.json").read_text())["search"]["draws"]
+
+
+@pytest.mark.slow
+def test_the_page_of_a_hundred_trials_can_be_mailed(tmp_path):
+    path = write_report(make_run(tmp_path / "hundred", 100))
+    assert path.stat().st_size < 5_000_000
