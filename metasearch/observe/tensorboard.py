@@ -31,6 +31,7 @@ from metasearch.observe.selection import selections
 from metasearch.observe.standing import Ended, Standing
 from metasearch.observe.taskmap import scores_by_step, task_map
 from metasearch.observe.text import flat, markdown_table
+from metasearch.observe.thrift import Thrift
 from metasearch.trial.report import Report
 
 SEARCH_RUN = "_search"
@@ -68,9 +69,13 @@ class TensorBoard:
 
     The horizontal axis is `Report.step` in a trial's run, and the number of ended trials in
     `_search`. What is reported again after an interruption replaces what stood there.
+
+    Args:
+        share: of the time that drawing may take; see `Thrift`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, share: float = 0.05) -> None:
+        self._thrift = Thrift(share)
         self._folder = Path()
         self._columns: list[Column] = []
         self._writers: dict[str, EventFile] = {}
@@ -120,7 +125,7 @@ class TensorBoard:
         self._end_run(trial, outcome)
         self._count(trial, outcome)
         if len(self._ended) <= _EARLY or len(self._ended) >= 1.1 * self._drawn:
-            self._draw_search()
+            self._thrift(self._draw_search)
         self._writers[SEARCH_RUN].flush()
 
     def closed(self, interrupted: bool) -> None:  # noqa: FBT001, ARG002 - a plain event
@@ -157,14 +162,17 @@ class TensorBoard:
         writer = self._run(trial)
         told = self._told.pop(trial.name, None)
         if told is not None and told.pictured:
-            for tag, drawn in _drawings(self._search, told).items():
-                writer.add(_drawn(tag, drawn), outcome.step)
+            self._thrift(lambda: self._draw_trial(writer, told, outcome.step))
         if outcome.error:
             text = f"**{outcome.reason}**\n\n```\n{outcome.error}\n```"
             writer.text("trial/error", text, outcome.step)
         writer.numbers({ENDED: _CODES[outcome.state]}, outcome.step)
         writer.add(session_end(outcome.state))
         self._close(trial.name)
+
+    def _draw_trial(self, writer: EventFile, told: _Told, step: int) -> None:
+        for tag, drawn in _drawings(self._search, told).items():
+            writer.add(_drawn(tag, drawn), step)
 
     def _count(self, trial: TrialInfo, outcome: Outcome) -> None:
         standing = self._standing

@@ -79,7 +79,7 @@ def metric(row, tag):
 @pytest.fixture(scope="module")
 def played(tmp_path_factory):
     folder = tmp_path_factory.mktemp("played")
-    return folder, play([TensorBoard()], folder)
+    return folder, play([TensorBoard(share=math.inf)], folder)
 
 
 def test_there_is_one_run_per_trial_and_one_for_the_search(played):
@@ -152,7 +152,7 @@ def test_finished_pruned_and_failed_trials_are_told_apart(played):
 
 
 def test_a_trial_that_dies_before_its_first_report_is_a_row_too(tmp_path):
-    board, trial = TensorBoard(), trial_info(5)
+    board, trial = TensorBoard(share=math.inf), trial_info(5)
     board.opened(search_info(tmp_path), [])
     board.started(trial)
     board.ended(trial, outcome_of(trial, None))
@@ -163,7 +163,7 @@ def test_a_trial_that_dies_before_its_first_report_is_a_row_too(tmp_path):
 
 
 def test_a_trial_is_a_row_while_it_runs(tmp_path):
-    board, trial = TensorBoard(), trial_info(1)
+    board, trial = TensorBoard(share=math.inf), trial_info(1)
     board.opened(search_info(tmp_path), [])
     board.started(trial)
     _, rows = table(tmp_path)
@@ -233,7 +233,7 @@ def test_the_config_of_a_trial_is_a_table_of_paths(played):
 
 def interrupted(folder):
     """One trial finished, a second reported up to its fourth rung; then the process dies."""
-    board, done, torn = TensorBoard(), trial_info(0), trial_info(4)
+    board, done, torn = TensorBoard(share=math.inf), trial_info(0), trial_info(4)
     board.opened(search_info(folder), [])
     for trial, rungs in ((done, 6), (torn, 4)):
         board.started(trial)
@@ -247,7 +247,7 @@ def interrupted(folder):
 
 def test_steps_reported_again_after_an_interruption_replace_the_old_ones(tmp_path):
     past, torn = interrupted(tmp_path)
-    board = TensorBoard()
+    board = TensorBoard(share=math.inf)
     board.opened(search_info(tmp_path), past)
     board.started(torn)
     for rung in (3, 4, 5):
@@ -260,7 +260,7 @@ def test_steps_reported_again_after_an_interruption_replace_the_old_ones(tmp_pat
 
 
 def test_a_trial_started_anew_in_the_same_sitting_replaces_what_it_said(tmp_path):
-    board, trial = TensorBoard(), trial_info(4)
+    board, trial = TensorBoard(share=math.inf), trial_info(4)
     board.opened(search_info(tmp_path), [])
     for scale in (1.0, 2.0):
         board.started(trial)
@@ -275,7 +275,7 @@ def test_the_search_run_is_written_anew_from_what_is_known_to_have_ended(tmp_pat
     trial = trial_info(1)
     more = [*past, (trial, Outcome("complete", "finished", 0.01, 0.0, 0.02, step=60_000))]
     for told in (past, more):
-        board = TensorBoard()
+        board = TensorBoard(share=math.inf)
         board.opened(search_info(tmp_path), told)
         board.closed(interrupted=True)
     best = curve(tmp_path, SEARCH_RUN, "search/best")
@@ -285,7 +285,7 @@ def test_the_search_run_is_written_anew_from_what_is_known_to_have_ended(tmp_pat
 
 def test_a_trial_of_an_earlier_sitting_without_a_run_gets_its_row(tmp_path):
     trial = trial_info(1)
-    board = TensorBoard()
+    board = TensorBoard(share=math.inf)
     board.opened(search_info(tmp_path), [(trial, Outcome("pruned", "pruner", 0.5, step=10_000))])
     board.closed(interrupted=False)
     _, rows = table(tmp_path)
@@ -293,7 +293,7 @@ def test_a_trial_of_an_earlier_sitting_without_a_run_gets_its_row(tmp_path):
 
 
 def test_a_score_that_is_not_a_number_breaks_no_row(tmp_path):
-    board, trial = TensorBoard(), trial_info(0)
+    board, trial = TensorBoard(share=math.inf), trial_info(0)
     nan = math.nan
     board.opened(search_info(tmp_path), [])
     board.started(trial)
@@ -353,7 +353,7 @@ def images(folder, run):
 
 
 def test_the_search_is_drawn_as_it_goes_and_whole_at_its_end(tmp_path):
-    play([TensorBoard()], tmp_path, trials=30, pictures=False)
+    play([TensorBoard(share=math.inf)], tmp_path, trials=30, pictures=False)
     found = images(tmp_path, SEARCH_RUN)
     assert set(found) == {
         "search/best so far", "search/importance", "search/parallel coordinates",
@@ -376,7 +376,7 @@ def test_each_task_is_drawn_over_the_budget(played):
 
 
 def test_pictures_of_trials_that_are_far_behind_are_left_out(tmp_path):
-    board = TensorBoard()
+    board = TensorBoard(share=math.inf)
     board.opened(search_info(tmp_path), [])
     for number in range(30):
         trial = trial_info(number)

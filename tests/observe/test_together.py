@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from io import StringIO
 
 from rich.console import Console
@@ -14,7 +15,7 @@ from tests.observe.synthetic_search import play, report, rungs_of
 
 def test_all_observers_watch_one_search(tmp_path):
     log = StringIO()
-    observers = [TensorBoard(), TrialFiles(), Progress(Console(file=log))]
+    observers = [TensorBoard(share=math.inf), TrialFiles(), Progress(Console(file=log))]
     ended = play(observers, tmp_path)
     names = {trial.name for trial, _ in ended}
     assert {outcome.state for _, outcome in ended} == {"complete", "pruned", "failed"}
@@ -31,5 +32,5 @@ def test_all_observers_watch_one_search(tmp_path):
 
 
 def test_a_search_without_pictures_is_watched_as_well(tmp_path):
-    play([TensorBoard(), TrialFiles()], tmp_path, trials=2, pictures=False)
+    play([TensorBoard(share=math.inf), TrialFiles()], tmp_path, trials=2, pictures=False)
     assert [path.name for path in tmp_path.iterdir()] == ["tensorboard"]
