@@ -139,8 +139,9 @@ def test_ray_optuna_and_tensorboard_are_each_imported_in_a_few_named_files():
     """The contracts say so; this says that the contracts are there."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
-    alone = {c["forbidden_modules"][0]: c for c in contracts if c.get("ignore_imports")}
-    most = {"ray": 2, "optuna": 4, "tensorboard": 3}
+    forbidding = [c for c in contracts if "forbidden_modules" in c]
+    alone = {c["forbidden_modules"][0]: c for c in forbidding if c.get("ignore_imports")}
+    most = {"ray": 2, "optuna": 5, "tensorboard": 3}
     assert set(alone) >= set(most)
     for package, contract in alone.items():
         homes = {line.partition(" -> ")[0] for line in contract["ignore_imports"]}

@@ -95,8 +95,20 @@ def _plan(folder: Path) -> Plan:
     try:
         plan: Plan = revive(Plan, data, "adaptation.json")
     except ConfigError as error:
+        if absent := _absent(folder):
+            raise BundleError(f"{folder}: needs {absent}. Install it here.") from error
         raise BundleError(f"{folder}: {error} Export the bundle again.") from error
     return plan
+
+
+def _absent(folder: Path) -> str:
+    """The plug-ins a bundle was made with and that are not installed, in words."""
+    from metasearch.trial.rooms import missing
+
+    found: dict[str, list[str]] = {}
+    for name, source in missing(_read(folder, "provenance.json").get("plugins", {})).items():
+        found.setdefault(source, []).append(name)
+    return " and ".join(f"{source} for {', '.join(names)}" for source, names in found.items())
 
 
 def _check(path: Path, want: str) -> None:

@@ -13,17 +13,47 @@ from typing import Annotated
 import typer
 
 from metasearch import __version__
-from metasearch.cli import best, cluster, data, look, report, search, use
+from metasearch.cli import begin, best, cluster, data, look, report, search, use
+from metasearch.cli.compare import compare
+from metasearch.cli.dashboard import dashboard
+from metasearch.cli.halt import stop
 from metasearch.cli.output import note
 from metasearch.cli.places import home, short
 from metasearch.cli.reproduce import reproduce
+from metasearch.cli.space import space_verbs
+from metasearch.cli.train import train
 from metasearch.errors import ConfigError, EnvironmentFault, MetasearchError
 
 VERBS = {
-    "Search": (search.quickstart, search.search, search.resume),
-    "Look": (look.list_runs, look.status, look.show, best.best, report.report, look.tensorboard),
-    "Use": (use.export, use.generate, use.evaluate, reproduce),
-    "Prepare": (data.tasks, data.components, data.doctor),
+    "Search": (
+        search.quickstart,
+        search.search,
+        search.resume,
+        stop,
+        train,
+    ),
+    "Look": (
+        look.list_runs,
+        look.status,
+        look.show,
+        best.best,
+        compare,
+        report.report,
+        look.tensorboard,
+        dashboard,
+    ),
+    "Use": (
+        use.export,
+        use.generate,
+        use.evaluate,
+        reproduce,
+    ),
+    "Prepare": (
+        begin.init,
+        data.tasks,
+        data.components,
+        data.doctor,
+    ),
 }
 # What an extra brings, and a bare installation for loading bundles does without.
 _SEARCH_EXTRA = {"matplotlib", "optuna", "ray", "scipy", "tensorboard"}
@@ -65,7 +95,7 @@ def build() -> typer.Typer:
         for verb in verbs:
             name = "list" if verb is look.list_runs else None
             app.command(name, rich_help_panel=panel)(verb)
-    app.add_typer(data.space_verbs, name="space", rich_help_panel="Prepare")
+    app.add_typer(space_verbs, name="space", rich_help_panel="Prepare")
     app.add_typer(cluster.cluster_verbs, name="cluster", rich_help_panel="Prepare")
     return app
 

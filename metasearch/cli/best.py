@@ -8,7 +8,7 @@ import typer
 
 from metasearch.cli import facts
 from metasearch.cli.output import Json, note, result, result_json, table
-from metasearch.cli.places import command, find_run
+from metasearch.cli.places import RunName, command, find_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from metasearch.observe.standing import Ended
     from metasearch.search.leaders import Leaders, Place
     from metasearch.search.ledger import Record
-
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or its folder.")]
 
 
 def best(

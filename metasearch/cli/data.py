@@ -1,4 +1,4 @@
-"""Verbs to prepare a search: data, search files, what there is to search, and this machine."""
+"""Verbs to prepare a search: data, what there is to search, and this machine."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from metasearch.registry import Table
-
-space_verbs = typer.Typer(no_args_is_help=True, help="Look at search files.")
 
 
 def tasks(
@@ -78,44 +76,6 @@ def _leaks(leaks: Mapping[str, Any]) -> str:
     return text + dropped + examples
 
 
-@space_verbs.command()
-def check(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A search space in YAML.")],
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("-s", "--set", metavar="KEY=VALUE", help="Change a setting of the file."),
-    ] = None,
-    draws: Annotated[int, typer.Option(min=0, help="Draw and build so many recipes.")] = 200,
-    as_json: Json = False,
-) -> None:
-    """Check every branch of a search file, and draw and build recipes from it.
-
-    Example: metasearch space check search_spaces/glyphs-vae.yaml
-    """
-    from metasearch import space
-    from metasearch.cli.look import draws_table
-    from metasearch.rng import Stream
-    from metasearch.search.config import SearchFile
-
-    found = SearchFile.load(file, settings or [])
-    for i in range(draws):
-        found.trial(space.sample(found.space, space.random_suggester(Stream(0).at("check", i))))
-    size = space.size(found.space)
-    if as_json:
-        told = {
-            "file": str(file),
-            "draws": [vars(draw) for draw in found.draws],
-            "configurations": size.configurations,
-            "branches": size.branches,
-            "built": draws,
-        }
-        result_json(told)
-        return
-    result(draws_table(found.draws))
-    result()
-    result(f"{short(file)} is sound: {size}; {draws} recipes drawn and built")
-
-
 def components(
     which: Annotated[
         str | None, typer.Argument(help="A room, such as models, or a member, such as vae.")
@@ -141,51 +101,41 @@ def components(
                 f"members: {', '.join(known)}.{nearest(which, [*rooms, *known])}"
             )
     told: dict[str, dict[str, Any]] = {
-        room: {name: _member(cls) for name, cls in members.items()}
-        for room, members in shown.items()
+        room: {name: _member(cls, rooms[room].guests().get(name)) for name, cls in found.items()}
+        for room, found in shown.items()
     }
     if as_json:
         result_json(told)
         return
     for room, members in told.items():
         for name, member in members.items():
-            result(f"{room}: {name}  {member['what']}")
+            guest = f"  (from {member['from']})" if member["from"] != "metasearch" else ""
+            result(f"{room}: {name}  {member['what']}{guest}")
             rows = [(s["name"], _setting(s)) for s in member["settings"]]
             result(pairs(rows, indent="    ") if rows else "    no settings")
 
 
 def _rooms() -> dict[str, Table]:
-    from metasearch.algorithms import ALGORITHMS
-    from metasearch.engine import ENGINES
-    from metasearch.models import MODELS
-    from metasearch.scores import SCORES
     from metasearch.search.advisors import PRUNERS, SAMPLERS
-    from metasearch.selectors import SELECTORS
-    from metasearch.tasks import SOURCES
+    from metasearch.trial.rooms import ROOMS
 
-    return {
-        "tasks": SOURCES,
-        "models": MODELS,
-        "algorithms": ALGORITHMS,
-        "selectors": SELECTORS,
-        "scores": SCORES,
-        "engines": ENGINES,
-        "samplers": SAMPLERS,
-        "pruners": PRUNERS,
-    }
+    return {**ROOMS, "samplers": SAMPLERS, "pruners": PRUNERS}
 
 
-def _member(cls: type) -> dict[str, Any]:
-    from metasearch.registry import settings, to_data
+def _member(cls: type, guest: str | None) -> dict[str, Any]:
+    from metasearch.registry import comments, settings, to_data
 
+    said = comments(cls)
     return {
         "what": (cls.__doc__ or "").strip().partition("\n")[0],
+        "from": guest or "metasearch",
         "settings": [
             {
                 "name": setting.name,
                 "allowed": setting.allowed,
                 "required": setting.required,
                 "default": to_data(setting.default),
+                "meaning": said.get(setting.name, ""),
             }
             for setting in settings(cls)
             if setting.name != "name"
@@ -194,20 +144,11 @@ def _member(cls: type) -> dict[str, Any]:
 
 
 def _setting(setting: Mapping[str, Any]) -> str:
-    if setting["required"]:
-        return f"{setting['allowed']}; required"
-    return f"{setting['allowed']}; {_default(setting['default'])}"
+    from metasearch.space import inline
 
-
-def _default(value: Any) -> str:
-    from metasearch.space import dump
-
-    if isinstance(value, dict):
-        inside = ", ".join(f"{k}: {_default(v)}" for k, v in value.items())
-        return f"{{{inside}}}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_default, value))}]"
-    return dump(value).removesuffix("\n").removesuffix("\n...")
+    default = "required" if setting["required"] else inline(setting["default"])
+    said = f"  # {setting['meaning']}" if setting["meaning"] else ""
+    return f"{setting['allowed']}; {default}{said}"
 
 
 def doctor(

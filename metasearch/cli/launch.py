@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from metasearch.cli.look import status_text
-from metasearch.cli.output import note, pairs, result, result_json
+from metasearch.cli.output import note, result, result_json
 from metasearch.cli.places import called, command, short
 from metasearch.cli.report import leave_report
 
@@ -32,10 +31,11 @@ def launch(
     from metasearch.observe.tensorboard import TensorBoard
     from metasearch.observe.trial_files import TrialFiles
     from metasearch.search.process import limit_threads
+    from metasearch.search.rehearsal import open_data
     from metasearch.search.run import Plan, make_backend, run_search
 
     limit_threads(file.search.cpus_per_trial)  # what is prepared here is as workers compute it
-    data = open_data(file)
+    data = open_data(file, note)
     note(f"searching in {short(folder)}; look at it with {command('tensorboard', called(folder))}")
     summary = run_search(
         Plan.of(file),
@@ -47,34 +47,6 @@ def launch(
     )
     leave_report(folder)
     return summary
-
-
-def open_data(file: SearchFile) -> dict[str, Any]:
-    """Open the task source and prepare what scores need; say what it holds.
-
-    Raises:
-        DataError: the source is missing, damaged or too small.
-    """
-    from metasearch import space
-    from metasearch.tasks.base import SPLITS
-    from metasearch.trial.loop import bench_for
-
-    config = file.trial(next(space.covering(file.space)).tree)
-    note(f"reading {config.tasks.name}")
-    bench = bench_for(config)
-    splits = {split: len(bench.data.tasks(split)) for split in SPLITS}
-    counts = ", ".join(f"{n} {split}" for split, n in splits.items())
-    leaks = bench.data.leaks
-    found = "no leaks" if leaks.clean else f"{leaks.same_bytes + leaks.near_classes} leaks"
-    dropped = f", {len(leaks.dropped)} classes dropped as twins" if leaks.dropped else ""
-    note(f"tasks: {counts}; {found}{dropped}")
-    return {
-        "source": config.tasks.name,
-        "fingerprint": bench.data.fingerprint,
-        "shape": list(bench.data.shape),
-        "splits": splits,
-        "features": bench.features.fingerprint if bench.features else None,
-    }
 
 
 def conclude(summary: Summary, *, as_json: bool) -> int:
@@ -99,39 +71,3 @@ def conclude(summary: Summary, *, as_json: bool) -> int:
         result(f"  {command('tensorboard', name)}")
         result(f"  {command('export', name, '-o', bundle)}")
     return summary.exit_code
-
-
-def rehearse(file: SearchFile, folder: Path, *, as_json: bool) -> None:
-    """Print what a search would do; nothing is written or run."""
-    from metasearch import space
-
-    config = file.trial(next(space.covering(file.space)).tree)
-    size = space.size(file.space)
-    limit = math.inf if file.search.time_s is None else file.search.time_s
-    told: dict[str, Any] = {
-        "name": file.search.name,
-        "folder": str(folder),
-        "exists": (folder / "manifest.json").exists(),
-        "trials": file.search.trials,
-        "time_s": limit,
-        "draws": size.draws,
-        "configurations": size.configurations,
-        "gradients_per_trial": config.budget.gradients,
-        "gradients": config.budget.gradients * file.search.trials,
-        "data": open_data(file),
-    }
-    if as_json:
-        result_json(told)
-        return
-    splits = ", ".join(f"{n} {split}" for split, n in told["data"]["splits"].items())
-    result(pairs([
-        ("name", told["name"]),
-        ("folder", f"{short(folder)} ({'there already' if told['exists'] else 'new'})"),
-        ("space", str(size)),
-        ("trials", f"at most {told['trials']}"),
-        ("budget", f"{config.budget.gradients:,} gradient evaluations per trial"),
-        ("time", "no limit" if math.isinf(limit) else f"no new trials after {limit:,.0f} s"),
-        ("data", f"{config.tasks.name}: {splits} tasks"),
-        ("runs on", f"{file.search.backend}, {file.search.cpus_per_trial} CPU and "
-                    f"{file.search.gpus_per_trial:g} GPU per trial"),
-    ], indent=""))  # fmt: skip

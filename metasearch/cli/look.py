@@ -9,7 +9,7 @@ import typer
 
 from metasearch.cli import facts
 from metasearch.cli.output import Json, note, pairs, result, result_json, table
-from metasearch.cli.places import called, command, find_run, home, run_folders, short
+from metasearch.cli.places import RunName, called, command, find_run, home, run_folders, short
 from metasearch.errors import RunError
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from metasearch.search.ledger import Record, Run
     from metasearch.space import Draw
-
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or its folder.")]
 
 
 def list_runs(as_json: Json = False) -> None:

@@ -6,6 +6,9 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from metasearch.errors import RunError
 from metasearch.registry import nearest
@@ -21,6 +24,11 @@ def run_folders() -> list[Path]:
     if not home().is_dir():
         return []
     return sorted(p.parent for p in home().glob("*/manifest.json"))
+
+
+def names_of_runs(incomplete: str) -> list[str]:
+    """What a shell may complete the name of a run to."""
+    return [folder.name for folder in run_folders() if folder.name.startswith(incomplete)]
 
 
 def find_run(run: str) -> Path:
@@ -71,3 +79,11 @@ def spaces() -> Path:
     package = Path(__file__).parents[1]
     inside = package / "search_spaces"
     return inside if inside.is_dir() else package.parent / "search_spaces"
+
+
+RunName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help="A run's name, or its folder.", autocompletion=names_of_runs
+    ),
+]

@@ -8,9 +8,7 @@ from typing import Annotated
 import typer
 
 from metasearch.cli.output import Json, note, result, result_json
-from metasearch.cli.places import find_run, short
-
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or its folder.")]
+from metasearch.cli.places import RunName, find_run, short
 
 
 def report(

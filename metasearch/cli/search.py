@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from metasearch.cli.launch import Resume, conclude, launch, rehearse
+from metasearch.cli.launch import Resume, conclude, launch
 from metasearch.cli.output import Json, note, pairs, result, result_json
-from metasearch.cli.places import called, command, find_run, home, short, spaces
+from metasearch.cli.places import RunName, called, command, find_run, home, short, spaces
+from metasearch.cli.rehearse import rehearse
 from metasearch.cli.report import leave_report
 from metasearch.errors import RunError
 
@@ -61,7 +62,9 @@ def search(
     extend: Annotated[
         bool, typer.Option("--extend", help="Go on even if the space grew; it may only widen.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would do and take.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Search a space, or go on with a search that was interrupted.
@@ -88,7 +91,7 @@ def search(
 
 
 def resume(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or its folder.")],
+    run: RunName,
     *,
     trials: Trials = None,
     time: Time = None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from metasearch.cli.output import Json, note, result, result_json, table
-from metasearch.cli.places import command, find_run, short
+from metasearch.cli.places import RunName, command, find_run, short
 from metasearch.cli.report import leave_report
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ Again = Annotated[
 
 
 def export(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or its folder.")],
+    run: RunName,
     *,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="The bundle's folder; else RUN-best.")

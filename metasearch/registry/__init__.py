@@ -4,7 +4,16 @@ A room lists its members in one literal table, ``MODELS = Table("model", {"vae":
 A member's fields are the settings a search file may give it; `name` is how a file asks for it.
 """
 
-from metasearch.registry.describe import Setting, describe, settings
+from metasearch.registry.describe import (
+    Setting,
+    arms,
+    below,
+    class_of,
+    comments,
+    describe,
+    settings,
+    table_of,
+)
 from metasearch.registry.plain import revive, to_data
 from metasearch.registry.schema import Problem, Schema
 from metasearch.registry.table import OneOf, Table, at_least, component, nearest
@@ -15,11 +24,16 @@ __all__ = [
     "Schema",
     "Setting",
     "Table",
+    "arms",
     "at_least",
+    "below",
+    "class_of",
+    "comments",
     "component",
     "describe",
     "nearest",
     "revive",
     "settings",
+    "table_of",
     "to_data",
 ]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import inspect
 import pathlib
+import textwrap
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -52,6 +55,26 @@ def settings(cls: type) -> list[Setting]:
         kind = hints[field.name]
         value = None if required else default
         found.append(Setting(field.name, kind, describe(kind), required, value))
+    return found
+
+
+def comments(cls: type) -> dict[str, str]:
+    """What is written behind the fields of a component class, in its source: what they mean.
+
+    Empty where there is no source, as in a program that was packed.
+    """
+    try:
+        source = textwrap.dedent(inspect.getsource(cls))
+    except (OSError, TypeError):
+        return {}
+    lines = source.splitlines()
+    found = {}
+    for node in ast.parse(source).body[0].body:  # type: ignore[attr-defined]
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            last = lines[(node.end_lineno or node.lineno) - 1]
+            _, mark, said = last.partition("  # ")
+            if mark and not said.startswith(("noqa", "type:")):
+                found[node.target.id] = said.strip()
     return found
 
 

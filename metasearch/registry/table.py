@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import importlib
 import importlib.metadata
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar, dataclass_transform
 
 from metasearch.errors import ConfigError, EnvironmentFault
 
 T = TypeVar("T")
+PLUGINS = "METASEARCH_PLUGINS"
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -51,6 +54,7 @@ class Table(Mapping[str, type]):
         self.kind = kind
         self.room = room
         self._own = dict(members)
+        self._guests: dict[str, str] = {}
         self._plugins: dict[str, type] | None = None
 
     @property
@@ -60,13 +64,16 @@ class Table(Mapping[str, type]):
 
     def _all(self) -> dict[str, type]:
         if self._plugins is None:
-            self._plugins = self._load_plugins() if self.room else {}
+            self._plugins = {}  # a plug-in that is being loaded may look in here
+            if self.room:
+                self._plugins = self._load_plugins()
+                _import_named()
         return self._own | self._plugins
 
     def _load_plugins(self) -> dict[str, type]:
         loaded = {}
         for point in importlib.metadata.entry_points(group=f"metasearch.{self.room}"):
-            package = point.dist.name if point.dist else point.value
+            package = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
             if point.name in self._own:
                 raise EnvironmentFault(
                     f"the plug-in {package} brings {self.a_kind} called {point.name!r}, "
@@ -79,7 +86,13 @@ class Table(Mapping[str, type]):
                     f"the plug-in {package} could not bring its {self.kind} {point.name!r}: "
                     f"{type(error).__name__}: {error}. Repair or uninstall it."
                 ) from error
+            self._guests[point.name] = package
         return loaded
+
+    def guests(self) -> dict[str, str]:
+        """The members from outside the package, and where each comes from."""
+        self._all()
+        return dict(self._guests)
 
     def add(self, name: str, cls: type) -> None:
         """Register a member of one's own for this process.
@@ -87,9 +100,14 @@ class Table(Mapping[str, type]):
         Raises:
             ConfigError: `name` is taken by another class.
         """
-        if self._all().get(name, cls) is not cls:
+        known = self._all().get(name, cls)
+        # A cell of a notebook that is run again brings the same class anew.
+        again = (known.__module__, known.__qualname__) == (cls.__module__, cls.__qualname__)
+        if known is not cls and not (again and name in self._guests):
             raise ConfigError(f"{self.a_kind} called {name!r} exists already; pick another name.")
         self._own[name] = cls
+        if not cls.__module__.startswith("metasearch."):
+            self._guests[name] = f"the module {cls.__module__}"
 
     def lookup(self, name: object) -> type:
         """The class called `name`.
@@ -115,6 +133,22 @@ class Table(Mapping[str, type]):
 
     def __len__(self) -> int:
         return len(self._all())
+
+
+def _import_named() -> None:
+    """Import the modules in the variable METASEARCH_PLUGINS, which register what they bring.
+
+    Raises:
+        EnvironmentFault: one cannot be imported.
+    """
+    for name in filter(None, os.environ.get(PLUGINS, "").split(",")):
+        try:
+            importlib.import_module(name.strip())
+        except Exception as error:
+            raise EnvironmentFault(
+                f"{PLUGINS} names {name.strip()!r}, which cannot be imported "
+                f"({type(error).__name__}: {error}). Repair it, or take it out."
+            ) from error
 
 
 class OneOf:

@@ -55,23 +55,23 @@ class SearchConfig:
     """How to search: how much, advised by whom, and on what."""
 
     name: str = ""  # of the run; empty takes the file's
-    trials: int = 20
+    trials: int = 20  # at most so many
     time: str | float | None = None  # "150s", "1h30m", or seconds; no trial is asked after it
-    seed: int = 0
-    sampler: Annotated[Sampler, OneOf(SAMPLERS)] = TPE()
-    pruner: Annotated[Pruner, OneOf(PRUNERS)] = Median()
+    seed: int = 0  # of the sampler
+    sampler: Annotated[Sampler, OneOf(SAMPLERS)] = TPE()  # says what to try
+    pruner: Annotated[Pruner, OneOf(PRUNERS)] = Median()  # says what to stop
     first: tuple[
         Any, ...
     ] = ()  # tried first: defaults, baselines, {draw: value}, {run: RUN, best: 3}
     references: int = 3  # seeds of all random choice, tried first where a strategy is searched
     race: Racing | None = None  # stop trials that are clearly worse than the leader, task by task
     max_concurrent: int | None = None  # trials at once; null for as many as the resources allow
-    cpus_per_trial: int = 1
+    cpus_per_trial: int = 1  # cores, and threads
     gpus_per_trial: float = 0.0  # a half lets two trials share one
-    backend: Literal["ray", "local"] = "ray"
+    backend: Literal["ray", "local"] = "ray"  # local: one by one, in the process itself
     retries: int = 2  # of a trial whose worker died
     no_progress_timeout: str | float | None = None  # "30m": a trial silent for so long has failed
-    confirm: Confirm = Confirm()
+    confirm: Confirm = Confirm()  # how export picks the winner
     baselines: tuple[str, ...] = ("joint", "scratch")  # algorithms the export compares with
 
     def __post_init__(self) -> None:
@@ -138,7 +138,7 @@ class SearchFile:
             ConfigError: it cannot be searched; all faults are listed, with their places.
         """
         document = space.apply_overrides(space.load(path), overrides)
-        return _read(document, default_name=re.sub(r"[^\w.-]", "-", Path(path).stem))
+        return read_document(document, default_name=re.sub(r"[^\w.-]", "-", Path(path).stem))
 
     @staticmethod
     def from_yaml(text: str, source: str = "search.yaml") -> SearchFile:
@@ -147,7 +147,7 @@ class SearchFile:
         Raises:
             ConfigError: it was changed into something that cannot be searched.
         """
-        return _read(space.parse(text, source), default_name="search")
+        return read_document(space.parse(text, source), default_name="search")
 
     def to_yaml(self) -> str:
         """The file as it stands in a run folder: overrides applied, defaults of `search` filled."""
@@ -193,7 +193,12 @@ class _Sections:
     trial: Mapping[str, Any]
 
 
-def _read(document: space.Document, default_name: str) -> SearchFile:
+def read_document(document: space.Document, default_name: str) -> SearchFile:
+    """A search file that was parsed, checked.
+
+    Raises:
+        ConfigError: it cannot be searched; all faults are listed, with their places.
+    """
     _, wrong = Schema(_Sections).parse(document.tree)
     faults = [space.Fault(p.path, p.message, p.at_key) for p in wrong]
     if not faults:
@@ -214,7 +219,7 @@ def _read(document: space.Document, default_name: str) -> SearchFile:
 
 
 # Trials are compared by score, so all must be judged alike, at the same points of one budget.
-_ALIKE: tuple[space.Path, ...] = (
+ALIKE: tuple[space.Path, ...] = (
     ("tasks",),
     ("score",),
     ("also",),
@@ -274,6 +279,6 @@ def _trial_faults(document: space.Document) -> Iterable[space.Fault]:
     drawn = [
         space.Fault(path, message)
         for path in space.places(tree)
-        if any(path[: len(fixed)] == fixed or fixed[: len(path)] == path for fixed in _ALIKE)
+        if any(path[: len(fixed)] == fixed or fixed[: len(path)] == path for fixed in ALIKE)
     ]
     return check_tree(Schema(TrialConfig), tree, "trial", problems, drawn)

@@ -33,6 +33,7 @@ from metasearch.search.ledger import Record, Run
 from metasearch.trial.checkpoint import MANIFEST
 from metasearch.trial.config import from_data
 from metasearch.trial.loop import Bench, bench_for
+from metasearch.trial.rooms import plugins_in
 
 OPENED = "test_opened.json"  # the record that the test tasks of this run were looked at
 EVIDENCE = "evidence"  # what was found then, so that nobody needs to look again
@@ -252,6 +253,7 @@ def _provenance(run: Run, winner: Candidate, bench: Bench) -> dict[str, Any]:
         "data": winner.config.tasks.name,
         "data_fingerprint": bench.data.fingerprint,
         "features": bench.features.fingerprint if bench.features else "none",
+        "plugins": plugins_in(to_data(winner.config)),
         "gradient_evaluations": winner.config.budget.gradients * max(len(winner.together), 1),
         "metasearch": __version__,
         "torch": torch.__version__,

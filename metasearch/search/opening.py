@@ -95,6 +95,7 @@ def open_folder(
         "sampler": {"picked": to_data(picked.sampler), "why": picked.why},
         "first": [vars(point) for point in first_tried],
         "data": data or first.get("data", {}),
+        "plugins": dict(plan.plugins),
         "sittings": [*first["sittings"], now],
     })  # fmt: skip
     return Opened(past, picked.sampler, first_tried)

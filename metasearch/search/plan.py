@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,10 +32,13 @@ class Plan:
     watched: Sequence[Watched] = ()
     fill: Fill = dict  # writes the defaults into a resolved tree
     first: Callable[[], Sequence[Point]] = tuple  # what is tried first
+    plugins: Mapping[str, str] = field(default_factory=dict)  # room/name -> where it comes from
 
     @staticmethod
     def of(file: SearchFile) -> Plan:
         """The plan in a search file."""
+        from metasearch.trial.rooms import plugins_in
+
         some = file.trial(next(space.covering(file.space)).tree)
         return Plan(
             search=file.search,
@@ -49,6 +52,7 @@ class Plan:
             ),
             fill=lambda tree: to_data(file.trial(tree)),
             first=lambda: first_points(file),
+            plugins=plugins_in(file.space),
         )
 
     def info(self, folder: Path) -> SearchInfo:

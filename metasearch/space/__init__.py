@@ -3,7 +3,7 @@
 Knows nothing of models or trials: it turns a tree with draws into trees without.
 """
 
-from metasearch.space.document import Document, Fault, Mark, Path, dump, load, parse
+from metasearch.space.document import Document, Fault, Mark, Path, dump, inline, load, parse
 from metasearch.space.extension import narrowed
 from metasearch.space.faults import check, draws, faults, without
 from metasearch.space.grammar import (
@@ -11,13 +11,14 @@ from metasearch.space.grammar import (
     Draw,
     Label,
     Size,
+    body_of,
     label_of,
     places,
     readable,
     size,
     word_of,
 )
-from metasearch.space.overrides import apply_overrides
+from metasearch.space.overrides import apply_overrides, under
 from metasearch.space.points import place_of, point_at, recipes
 from metasearch.space.sampling import (
     Suggester,
@@ -42,11 +43,13 @@ __all__ = [
     "Suggester",
     "Traced",
     "apply_overrides",
+    "body_of",
     "check",
     "covering",
     "draws",
     "dump",
     "faults",
+    "inline",
     "label_of",
     "load",
     "narrowed",
@@ -62,6 +65,7 @@ __all__ = [
     "size",
     "told",
     "trace",
+    "under",
     "without",
     "word_of",
 ]

@@ -161,6 +161,12 @@ def dump(tree: Any) -> str:
     )
 
 
+def inline(value: Any) -> str:
+    """Plain data as one line of YAML."""
+    text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=True, width=1e9)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
 def _compose(text: str, source: str, *, lines: bool) -> yaml.Node | None:
     try:
         loader = _Loader(text)

@@ -36,6 +36,13 @@ def apply_overrides(document: Document, assignments: Iterable[str]) -> Document:
     return replace(document, tree=state.tree, values=state.values, keys=state.keys)
 
 
+def under(document: Document, key: str) -> Document:
+    """The document whose tree is that of another below a key."""
+    values = {(): document.mark(()), **{(key, *p): mark for p, mark in document.values.items()}}
+    keys = {(key, *p): mark for p, mark in document.keys.items()}
+    return replace(document, tree={key: document.tree}, values=values, keys=keys)
+
+
 @dataclass
 class _State:
     tree: dict[str, Any]

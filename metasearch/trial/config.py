@@ -31,7 +31,7 @@ class Budget:
 
     gradients: int = 500_000  # gradient evaluations, one per image and player
     reports: int = 8  # evaluations on the `search` tasks, evenly spaced; the last is the score
-    tasks_per_step: int = 8
+    tasks_per_step: int = 8  # tasks of a meta-step
 
     def __post_init__(self) -> None:
         """Refuse a budget that buys nothing."""
@@ -42,7 +42,7 @@ class Budget:
 class Outer:
     """The outer optimiser: Adam on the meta-gradient."""
 
-    lr: float = 1e-3
+    lr: float = 1e-3  # its learning rate
     beta1: float = 0.9  # how much of the last directions is kept; games often go better with 0.5
     clip: float = 10.0  # largest norm of the meta-gradient; 0 clips nothing
     schedule: Literal["constant", "cosine", "linear"] = "cosine"  # over the budget, down to a tenth
@@ -85,18 +85,18 @@ class Judging:
 class TrialConfig:
     """Everything a trial's score depends on, beside the code and the data."""
 
-    seed: int = 0
-    tasks: Annotated[TaskSource, OneOf(SOURCES)]
-    models: tuple[Annotated[GenerativeModel, OneOf(MODELS)], ...]
-    algorithms: tuple[Annotated[MetaAlgorithm, OneOf(ALGORITHMS)], ...]
-    strategy: Strategy = Strategy()
-    score: Annotated[Score, OneOf(SCORES)]
+    seed: int = 0  # of all that is random in a trial
+    tasks: Annotated[TaskSource, OneOf(SOURCES)]  # what to learn from
+    models: tuple[Annotated[GenerativeModel, OneOf(MODELS)], ...]  # what is learned, by turns
+    algorithms: tuple[Annotated[MetaAlgorithm, OneOf(ALGORITHMS)], ...]  # how, by turns
+    strategy: Strategy = Strategy()  # who gets a turn
+    score: Annotated[Score, OneOf(SCORES)]  # by which trials are ranked, on unseen tasks
     also: tuple[Annotated[Score, OneOf(SCORES)], ...] = ()  # watched, where a model has them
-    budget: Budget = Budget()
-    outer: Outer = Outer()
-    judging: Judging = Judging()
-    engine: Annotated[Engine, OneOf(ENGINES)] = Batched()
-    device: str = "auto"
+    budget: Budget = Budget()  # of one trial, equal for all
+    outer: Outer = Outer()  # the optimiser of what is meta-learned
+    judging: Judging = Judging()  # how scores are taken
+    engine: Annotated[Engine, OneOf(ENGINES)] = Batched()  # how tasks run at once
+    device: str = "auto"  # the GPU a trial was given, or the CPU
 
 
 Problem = tuple[tuple[str | int, ...], str]  # path in the config; what and what to do

@@ -54,10 +54,10 @@ def test_looking_at_a_run_loads_nothing_heavy(planted, words):
 
 
 VERBS = {
-    *("quickstart", "report", "search", "resume", "list", "status", "show", "best", "tensorboard"),
-    *("evaluate", "export", "generate", "tasks", "components", "doctor", "space"),
-    "cluster",
-    "reproduce",
+    *("quickstart", "search", "resume", "stop", "train"),
+    *("list", "status", "show", "best", "compare", "report", "tensorboard", "dashboard"),
+    *("export", "generate", "evaluate", "reproduce"),
+    *("init", "tasks", "components", "doctor", "space", "cluster"),
 }
 
 
@@ -85,7 +85,7 @@ def test_every_verb_that_reports_speaks_json():
         if name not in {"space", "cluster"}
         and "--json" not in [o for p in verb.params for o in p.opts]
     }
-    assert silent == {"tensorboard"}  # it serves until it is stopped
+    assert silent == {"tensorboard", "dashboard"}  # they serve until they are stopped
 
 
 def test_the_version_is_told(cli):

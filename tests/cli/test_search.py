@@ -88,6 +88,24 @@ def test_a_dry_run_writes_nothing(cli, file, place):
     assert data["gradients"] == 2 * 300
     assert data["time_s"] is None
     assert data["data"]["splits"]["train"] > 0
+    assert set(data) == {
+        *("name", "folder", "exists", "trials", "time_s", "draws", "configurations", "branches"),
+        *("gradients_per_trial", "gradients", "data", "measured", "trial_s", "slots"),
+        *("expected_s", "disk_bytes"),
+    }
+    for one in data["measured"]:
+        assert one["meta_step_s"] > 0 and one["judging_s"] > 0
+        steps = data["gradients_per_trial"] / one["gradients"]
+        assert one["trial_s"] == pytest.approx(steps * one["meta_step_s"] + 2 * one["judging_s"])
+    assert data["slots"] == 1  # in this process
+    assert data["expected_s"] == pytest.approx(2 * data["trial_s"]["mean"])
+
+
+def test_a_dry_run_expects_the_disk_that_a_search_takes(cli, file, place):
+    expected = cli("search", file, "--dry-run", "--json").json["disk_bytes"]
+    assert cli("search", file).code == 0
+    taken = sum(p.stat().st_size for p in (place / "runs" / "tiny").rglob("*") if p.is_file())
+    assert expected / 5 < taken < 5 * expected
 
 
 def test_a_wrong_flag_is_told_like_a_wrong_file(cli, file):

@@ -1,0 +1,54 @@
+"""What `search --dry-run` says."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metasearch.cli.output import note, pairs, result, result_json
+from metasearch.cli.places import short
+
+if TYPE_CHECKING:
+    from metasearch.search.config import SearchFile
+
+
+def rehearse(file: SearchFile, folder: Path, *, as_json: bool) -> None:
+    """Print what a search would do and take; nothing is written into a run folder."""
+    from metasearch.search.rehearsal import rehearsed
+
+    told = rehearsed(file, folder, note)
+    if as_json:
+        result_json(told)
+    else:
+        result(text(file, told))
+
+
+def text(file: SearchFile, told: dict[str, Any]) -> str:
+    """The same for people."""
+    from metasearch import space
+    from metasearch.observe.text import span
+
+    search, trial_s = file.search, told["trial_s"]
+    splits = ", ".join(f"{n} {split}" for split, n in told["data"]["splits"].items())
+    steps = [f"{one['meta_step_s'] * 1000:.0f}" for one in told["measured"]]
+    judging = ", ".join(f"{one['judging_s']:.1f}" for one in told["measured"])
+    limit = "" if math.isinf(told["time_s"]) else f"; no new trials after {span(told['time_s'])}"
+    there = "there already" if told["exists"] else "new"
+    return pairs([
+        ("name", told["name"]),
+        ("folder", f"{short(Path(told['folder']))} ({there})"),
+        ("space", str(space.size(file.space))),
+        ("trials", f"at most {told['trials']}, {told['slots']} at once{limit}"),
+        ("runs on", f"{search.backend}, {search.cpus_per_trial} CPU and "
+                    f"{search.gpus_per_trial:g} GPU per trial"),
+        ("data", f"{told['data']['source']}: {splits} tasks"),
+        ("budget", f"{told['gradients_per_trial']:,} gradient evaluations per trial"),
+        ("measured", f"{len(steps)} recipes: {', '.join(steps)} ms a meta-step; "
+                     f"{judging} s to judge"),
+        ("a trial", f"about {span(trial_s['mean'])} ({span(trial_s['min'])} to "
+                    f"{span(trial_s['max'])}), if it is not stopped early"),
+        ("in all", f"about {span(told['expected_s'])}, and "
+                   f"{told['disk_bytes'] / 1e6:,.0f} MB on disk; less where weak trials are "
+                   "stopped, more where trials share cores"),
+    ], indent="")  # fmt: skip

@@ -1,0 +1,90 @@
+"""Looking at search files from the command line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+SPACE = """\
+trial:
+  tasks: glyphs
+  score: mmd
+  outer: {lr: {log_uniform: [1e-4, 1e-2]}}
+  models: [{choice: [vae, {name: gan, latent: {integers: [8, 16]}}]}]
+  algorithms: [{name: reptile, inner: {steps: {choice: [3, 5]}}}]
+"""
+
+
+@pytest.fixture
+def space(place):
+    path = place / "space.yaml"
+    path.write_text(SPACE)
+    return path
+
+
+def test_a_sound_space_is_told_with_its_draws_and_size(cli, space):
+    told = cli("space", "check", space, "--draws", 20)
+    assert told.code == 0
+    assert "models[0] is gan" in told.out
+    assert told.out.endswith(
+        "space.yaml is sound: 4 draws, continuous, 2 ways to pick the branches; "
+        "20 recipes drawn and built\n"
+    )
+    data = cli("space", "check", space, "--draws", 1, "--json").json
+    assert set(data) == {"file", "draws", "configurations", "branches", "built"}
+    assert [draw["path"] for draw in data["draws"]] == [
+        "outer.lr",
+        "models[0]",
+        "models[0].gan.latent",
+        "algorithms[0].inner.steps",
+    ]
+
+
+def test_a_wrong_space_ends_with_2_and_all_its_faults(cli, space):
+    space.write_text(SPACE.replace("outer:", "outr:").replace("reptile", "reptil"))
+    told = cli("space", "check", space)
+    assert (told.code, told.out) == (2, "")
+    assert told.err.startswith(f"{space}:4:3: trial.outr: no setting is called so here")
+    assert "Did you mean 'reptile'?" in told.err
+    assert "Traceback" not in told.err
+
+
+def test_a_setting_is_laid_over_a_space_before_it_is_checked(cli, space):
+    told = cli("space", "check", space, "-s", "trial.outer.lr=fast")
+    assert told.code == 2
+    assert told.err.startswith("-s: trial.outer.lr: expected a number, got 'fast'.\n")
+    constant = cli("space", "check", space, "-s", "trial.outer.lr=1e-3", "--draws", 1)
+    assert "3 draws, 20 recipes, 2 ways" in constant.out
+
+
+def test_every_setting_is_shown_with_where_it_comes_from(cli, space):
+    told = cli("space", "show", space, "-s", "search.trials=7", "--json")
+    assert told.code == 0
+    found = {one["path"]: (one["value"], one["origin"]) for one in told.json}
+    assert found["search.trials"] == (7, "-s")
+    assert found["search.retries"] == (2, "default")
+    assert found["trial.tasks.name"] == ("glyphs", f"{space}:2")
+    assert found["trial.tasks.shot"] == (5, "default")
+    assert found["trial.models[0]"] == ({"choice": ["vae", "gan"]}, f"{space}:5")
+    assert found["trial.models[0].gan.latent"] == ({"integers": [8, 16]}, f"{space}:5")
+    assert found["trial.algorithms[0].inner.steps"][1] == f"{space}:6"
+    assert found["trial.outer.clip"] == (10.0, "default")
+    assert len(found) == len(told.json)
+    text = cli("space", "show", space).out
+    assert "{log_uniform: [0.0001, 0.01]}" in text
+
+
+def test_a_wrong_file_is_not_shown(cli, space):
+    space.write_text(SPACE.replace("outer:", "outr:"))
+    told = cli("space", "show", space)
+    assert (told.code, told.out) == (2, "")
+    assert "Did you mean 'outer'?" in told.err
+
+
+def test_the_schema_is_printed_or_written_for_an_editor(cli, place):
+    printed = json.loads(cli("space", "schema").out)
+    assert printed["properties"].keys() == {"search", "trial"}
+    told = cli("space", "schema", "-o", place / "new" / "s.json")
+    assert told.out.startswith("# yaml-language-server: $schema=")
+    assert json.loads((place / "new" / "s.json").read_text()) == printed
