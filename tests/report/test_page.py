@@ -73,6 +73,7 @@ def test_the_top_names_the_leader_its_interval_and_what_is_not_known_yet(run, pa
     leader = Story.of(run).leaders.records[0]
     text = page.text("result")
     assert leader.info.name in text
+    assert f"outer.lr {leader.info.params['outer.lr']:.3g}" in text
     assert f"{leader.outcome.score:.4f}" in text
     assert f"[{leader.outcome.low:.4f}, {leader.outcome.high:.4f}]" in text
     assert "not compared with joint and scratch" in text
