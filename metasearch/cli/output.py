@@ -9,17 +9,19 @@ from typing import Annotated, Any
 
 import typer
 
+from metasearch.observe.text import printable
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, with keys that stay.")]
 
 
 def note(text: str) -> None:
     """Tell how things go."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def result(text: str = "") -> None:
     """Print what was asked for."""
-    print(text, flush=True)
+    print(printable(text), flush=True)
 
 
 def result_json(data: Any) -> None:

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from metasearch.observe.base import Outcome, SearchInfo, TrialInfo
 from metasearch.observe.standing import Standing
-from metasearch.observe.text import interval, number, span
+from metasearch.observe.text import interval, number, printable, span
 from metasearch.trial.report import Report
 
 BEAT_S = 60.0  # a plain log gets a sign of life so often
@@ -233,7 +233,7 @@ class Progress:
     def _line(self, text: str) -> None:
         # A log file has no width: its lines are not to be broken at 80 columns.
         plain = not self._live
-        self._console.print(text, markup=False, highlight=False, soft_wrap=plain)
+        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=plain)
 
 
 def _ending(trial: TrialInfo, outcome: Outcome) -> str:

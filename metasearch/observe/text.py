@@ -7,6 +7,19 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def printable(text: str) -> str:
+    r"""The text without what would move a terminal's cursor, or change more than that.
+
+    Names and errors in a run folder may be a stranger's.
+
+    >>> printable('a\x1b[2Jb\n')
+    'a[2Jb\n'
+    """
+    return _CONTROL.sub("", text)
+
 
 def number(value: float | None, like: float | None = None) -> str:
     """Four significant digits, or as many decimals as `like` would get.

@@ -8,6 +8,7 @@ needs neither torch, Ray nor Optuna, and the folder may move: no path in it is a
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from metasearch.search.manifest import revive_info
 from metasearch.trial.report import Report
 
 FORMAT = 1
+_NAME = re.compile(r"\w[\w+.-]*")  # of a trial: that of a folder, inside of another
 Curve = tuple[tuple[int, float], ...]  # (step, score), by step
 
 
@@ -157,6 +159,8 @@ def _read_record(folder: Path, number: int, name: str, names: set[str]) -> Recor
     asked = read_json(path) or {}
     with _as_written(path):
         info = TrialInfo(number, asked["name"], asked["params"], asked["config"])
+        if not _NAME.fullmatch(info.name):
+            raise ValueError(f"{info.name!r} is no name of a trial")
         place = folder / "trials" / info.name
         record = Record(info, place, asked["asked_at"], notes=asked.get("notes", {}))
     path = path.with_name(_done(number))

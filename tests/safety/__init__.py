@@ -1,0 +1,1 @@
+"""What a stranger hands over is read, and never run."""
