@@ -281,3 +281,12 @@ def test_reviving_needs_no_pydantic(monkeypatch):
     monkeypatch.setitem(sys.modules, "pydantic", None)
     monkeypatch.setitem(sys.modules, "pydantic_core", None)
     assert revive(Basket, to_data(FULL), "") == FULL
+
+
+def test_a_name_that_may_mean_several_members_says_which():
+    table = Table(
+        "fruit", {"fig": Fig, "plum": Plum}, ambiguous={"drupe": "plum, or not yet here."}
+    )
+    with pytest.raises(ConfigError, match=r"^'drupe' may mean several: plum, or not yet here\.$"):
+        table.lookup("drupe")
+    assert "drupe" not in table

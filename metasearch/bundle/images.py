@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,30 @@ def prepare(images: Images, shape: Shape, paper: float) -> tuple[Tensor, bool]:
     Raises:
         DataError: there is no image, or one cannot be read.
     """
-    pixels = _pixels(images, shape)
-    support = torch.from_numpy(pixels).float() / 127.5 - 1
-    inverted = abs(border({"x": support}) - paper) > 1
-    return (-support if inverted else support), inverted
+    found, inverted = prepare_all({"x": images}, shape, paper)
+    return found["x"], inverted
+
+
+def prepare_all(
+    domains: Mapping[str, Images], shape: Shape, paper: float
+) -> tuple[dict[str, Tensor], bool]:
+    """The images of several domains, whose light and dark are exchanged in all of them or in none.
+
+    Raises:
+        DataError: a domain has no image, or one that cannot be read.
+    """
+    found = {d: in_range(images, shape) for d, images in domains.items()}
+    inverted = abs(border({"all": torch.cat(list(found.values()))}) - paper) > 1
+    return {d: -x if inverted else x for d, x in found.items()}, inverted
+
+
+def in_range(images: Images, shape: Shape) -> Tensor:
+    """Images [n, c, h, w] in [-1, 1], light and dark as they came.
+
+    Raises:
+        DataError: there is no image, or one cannot be read.
+    """
+    return torch.from_numpy(_pixels(images, shape)).float() / 127.5 - 1
 
 
 def border(images: Batch) -> float:

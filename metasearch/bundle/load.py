@@ -16,13 +16,14 @@ from metasearch.algorithms.base import Adapter
 from metasearch.algorithms.mixture import AnyAdapter, MixtureAdapter
 from metasearch.bundle.adapted import Adaptation
 from metasearch.bundle.base import FORMAT, RATES, WEIGHTS, Part, PartPlan, Plan, checksum
-from metasearch.bundle.images import Images, prepare
+from metasearch.bundle.domains import by_domain
+from metasearch.bundle.images import Images, prepare_all
 from metasearch.engine.base import first_rates
 from metasearch.errors import BundleError, ConfigError
 from metasearch.models.base import Learner
 from metasearch.registry import revive
 from metasearch.rng import Stream
-from metasearch.tasks.base import Shape
+from metasearch.tasks.base import Shape, image_domains
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Bundle:
 
     def adapt(
         self,
-        images: Images,
+        images: Images | Mapping[str, Images],
         *,
         steps: int | None = None,
         seed: int = 0,
@@ -56,15 +57,24 @@ class Bundle:
 
         `images` are files, a folder, PIL images, or an array [n, h, w] or [n, h, w, c] with
         values 0-255 (integers) or 0-1; any size and mode. `steps` overrides the trained number.
-        A model that goes by classes takes several, and of each image a label, from 0.
+        A model that goes by classes takes several, and of each image a label, from 0. A model that
+        translates takes two domains: ``{"a": images, "b": images}``, or a folder that holds the
+        folders trainA and trainB (or a and b).
 
         Raises:
-            DataError: there is no image, one cannot be read, or labels are missing or do not fit.
+            DataError: there is no image, one cannot be read, labels are missing or do not fit, or
+                there are one domain or two where the model takes the other.
         """
-        support, inverted = prepare(images, self.shape, self.border)
+        domains = by_domain(images, self.domains)
+        support, inverted = prepare_all(domains, self.shape, self.border)
         return Adaptation.learn(
             self.parts, support, steps=steps, seed=seed, inverted=inverted, labels=labels
         )
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """What its images are called: "x" alone, or "a" and "b" if it translates."""
+        return image_domains(self.parts[0].adapter.learner.family.domains)
 
 
 def load_bundle(folder: str | Path) -> Bundle:

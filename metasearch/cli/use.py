@@ -13,6 +13,9 @@ from metasearch.cli.places import RunName, command, find_run, short
 from metasearch.cli.report import leave_report
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from metasearch.bundle.adapted import Adaptation
     from metasearch.search.ledger import Run
 
 BundleArg = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder `export` wrote.")]
@@ -98,7 +101,10 @@ def _tell_how_to_use(run: Run, trial: int, bundle: Path) -> None:
 def generate(
     bundle: BundleArg,
     *,
-    support: Annotated[Path, typer.Option(help="A folder of images of one class, or one image.")],
+    support: Annotated[
+        Path,
+        typer.Option(help="A folder of images of one class (or trainA, trainB, testA); one image."),
+    ],
     n: Annotated[int, typer.Option("-n", min=1, help="How many images to draw.")] = 16,
     out: Annotated[Path, typer.Option("-o", "--out", help="The picture.")] = Path("samples.png"),
     each: Annotated[
@@ -112,6 +118,9 @@ def generate(
 ) -> None:
     """Adapt a bundle to a few images of a class and draw more of it.
 
+    A bundle that translates is given two domains, in folders trainA and trainB; it takes the images
+    of trainA over, or those of testA, if there are any.
+
     Example: metasearch generate quickstart-best --support my-images -n 16 -o samples.png
     """
     from metasearch.bundle.adapted import picture, save_images
@@ -121,9 +130,9 @@ def generate(
     by_class = any("y" in part.adapter.learner.family.domains for part in loaded.parts)
     images, labels = labelled(support) if by_class else (support, None)
     adapted = loaded.adapt(images, steps=steps, seed=seed, labels=labels)
-    samples = adapted.sample(n, seed=seed)
+    samples, asked = _drawn(adapted, support, n, seed)
     out.parent.mkdir(parents=True, exist_ok=True)
-    picture(adapted, samples).save(out, format="PNG")
+    picture(adapted, samples, asked).save(out, format="PNG")
     if each is not None:
         save_images(samples, each)
     if as_json:
@@ -131,6 +140,18 @@ def generate(
         result_json({"picture": str(out), "images": len(samples), "folder": folder})
     else:
         result(f"{len(samples)} images, your own to the left: {short(out)}")
+
+
+def _drawn(adapted: Adaptation, support: Path, n: int, seed: int) -> tuple[Tensor, Tensor | None]:
+    """Images that were drawn and, if they are translations, those they were made of."""
+    from metasearch.bundle.domains import folders_of
+
+    if len(adapted.domains) == 1:
+        return adapted.sample(n, seed=seed), None
+    folder = folders_of(support).get("asked")
+    if folder is None:
+        return adapted.sample(n, seed=seed), adapted.turns(n)
+    return adapted.translate(folder, seed=seed)[:n], adapted.seen(folder)[:n]
 
 
 def evaluate(

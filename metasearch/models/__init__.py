@@ -29,4 +29,12 @@ MODELS = Table(
         "classical": Classical,
     },
     room="models",
+    ambiguous={
+        "cgans": (
+            "cyclegan (cycle-consistent, translates; tasks: pairs), cgan (conditional, draws by "
+            "class; tasks: conditional) and rgan (recurrent; tasks: any of images, or strokes). "
+            "Each learns from tasks of its own kind, so name one of them; search_spaces/ has "
+            "cyclegan.yaml, cgan.yaml and rgan-rows.yaml to start from."
+        )
+    },
 )

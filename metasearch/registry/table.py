@@ -50,9 +50,17 @@ class Table(Mapping[str, type]):
     metasearch.errors.ConfigError: no fruit is called 'fgi'; known: fig. Did you mean 'fig'?
     """
 
-    def __init__(self, kind: str, members: Mapping[str, type], room: str = "") -> None:
+    def __init__(
+        self,
+        kind: str,
+        members: Mapping[str, type],
+        room: str = "",
+        ambiguous: Mapping[str, str] | None = None,
+    ) -> None:
+        """Hold members; `ambiguous` says of a name that may mean several of them which, and why."""
         self.kind = kind
         self.room = room
+        self._ambiguous = dict(ambiguous or {})
         self._own = dict(members)
         self._guests: dict[str, str] = {}
         self._plugins: dict[str, type] | None = None
@@ -122,6 +130,8 @@ class Table(Mapping[str, type]):
 
     def unknown(self, name: object) -> str:
         """The sentence that says `name` is not a member, what is, and what is near."""
+        if isinstance(name, str) and name in self._ambiguous:
+            return f"{name!r} may mean several: {self._ambiguous[name]}"
         known = ", ".join(sorted(self))
         return f"no {self.kind} is called {name!r}; known: {known}.{nearest(name, self)}"
 

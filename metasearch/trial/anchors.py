@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from metasearch.engine.base import InnerLoop
 from metasearch.models.base import Learner, noise_per_task
+from metasearch.models.untouched import Untouched
 from metasearch.rng import Stream
-from metasearch.scores.base import Subject
+from metasearch.scores.base import Subject, lacks
 from metasearch.scores.floors import Copies, PixelFloor, beta_bernoulli, pixel_marginal
 from metasearch.tasks.base import Split
 from metasearch.trial.config import TrialConfig
@@ -19,6 +21,8 @@ from metasearch.trial.report import FLOOR, REAL
 
 if TYPE_CHECKING:
     from metasearch.trial.loop import Bench
+
+UNTOUCHED = "input as it is"
 
 
 def anchors_of(
@@ -32,7 +36,8 @@ def anchors_of(
 
     `domain` is what `learner` generates; none of its images is looked at. Copies and real images
     have no likelihood, so those rows are left out where nats are counted; so are real images where
-    too few are there to be compared. What a model does beyond drawing has neither end.
+    too few are there to be compared. What a model does beyond drawing has neither end. Beside a
+    translator stands one that does nothing.
     """
     shot, query = config.tasks.shot, config.tasks.query
     floors: dict[str, PixelFloor | Copies] = {
@@ -48,6 +53,7 @@ def anchors_of(
             name: _of_floor(config, subject, floor, split, domain) for name, floor in floors.items()
         }
         values[REAL] = _of_real(config, subject, domain)
+        values[UNTOUCHED] = _of_untouched(config, subject)
         for name, found in values.items():
             if found is not None:
                 rows.setdefault(name, {})[split] = summarise(found.numpy(), panel.tasks)
@@ -89,6 +95,16 @@ def _of_real(config: TrialConfig, subject: Subject, domain: str) -> Tensor | Non
     if score.looks_at != "samples" or config.tasks.anchor < score.least:
         return None
     return score(subject.posing({domain: subject.episodes.anchor[domain]}))
+
+
+def _of_untouched(config: TrialConfig, subject: Subject) -> Tensor | None:
+    """What images score that were left in their domain, beside families that translate."""
+    learner = subject.adapted.learner
+    if lacks(learner.family, "translation") or lacks(Untouched(), config.score.asks):
+        return None
+    still = Learner(Untouched(), learner.shape, {})
+    adapted = config.engine.open(still, subject.tasks, InnerLoop(steps=0))
+    return config.score(replace(subject, adapted=adapted))
 
 
 def bare_subject(config: TrialConfig, panel: Panel, learner: Learner) -> Subject:

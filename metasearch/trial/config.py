@@ -117,6 +117,7 @@ def problems(config: TrialConfig) -> Iterator[Problem]:
             if reason := misfit(algorithm, model):
                 yield ("algorithms", i), f"does not go with models[{j}]: {reason}"
     yield from _misnumbered(config)
+    yield from _of_other_domains(config)
     yield from _unbuildable(config)
 
 
@@ -169,6 +170,31 @@ def _misnumbered(config: TrialConfig) -> Iterator[Problem]:
             yield ("models", i, "classes"), f"is {mine}, but tasks have {there} classes each."
 
 
+def _of_other_domains(config: TrialConfig) -> Iterator[Problem]:
+    """Models of two domains on tasks of one, and the other way round."""
+    pairs = hasattr(_innermost(config.tasks), "paired")
+    for i, model in enumerate(config.models):
+        if "a" in model.domains and not pairs:
+            yield (
+                ("tasks",),
+                f"{config.tasks.name!r} has images of one domain; models[{i}] ({model.name!r}) "
+                "translates between two. Use 'pairs', or your own folders by 'pair_folder'.",
+            )
+        if "x" in model.domains and pairs:
+            yield (
+                ("models", i),
+                f"{model.name!r} draws images of one domain, and {config.tasks.name!r} has two. "
+                "Use 'cyclegan', or other tasks, such as 'glyphs'.",
+            )
+
+
+def _innermost(source: Any) -> Any:
+    """The source below all that are made of another."""
+    while hasattr(source, "source"):
+        source = source.source
+    return source
+
+
 def _unscorable(config: TrialConfig) -> Iterator[Problem]:
     """Scores that ask for what a model cannot say, or for more images than there will be."""
     scores = {score.name: score for score in (config.score, *config.also)}
@@ -180,7 +206,7 @@ def _unscorable(config: TrialConfig) -> Iterator[Problem]:
                     f"{model.name!r} {lack}, which the score {name!r} needs. Use another model, "
                     "or another score.",
                 )
-        if score.needs_truth and not getattr(config.tasks, "paired", False):
+        if score.needs_truth and not getattr(_innermost(config.tasks), "paired", False):
             yield (
                 ("tasks",),
                 f"{config.tasks.name!r} does not know the right translation of an image, which the "

@@ -18,7 +18,14 @@ from metasearch.models.conditions import conditioned
 from metasearch.rng import Stream
 from metasearch.scores.base import Features, Score, Subject, by_task, lacks
 from metasearch.scores.features import one_thread
-from metasearch.tasks.base import Batch, Episodes, Split, TaskDistribution, TaskId
+from metasearch.tasks.base import (
+    Batch,
+    Episodes,
+    Split,
+    TaskDistribution,
+    TaskId,
+    image_domains,
+)
 from metasearch.trial.config import TrialConfig
 from metasearch.trial.report import SampleGrid
 
@@ -201,13 +208,20 @@ def summarise(values: np.ndarray, tasks: Iterable[str]) -> dict[str, Any]:
 
 
 def _grid(episodes: Episodes, *, before: Batch, after: Batch) -> SampleGrid:
-    """The first few tasks and images, of the domain that is generated."""
-    domain = next(iter(after))
+    """The first few tasks and images, of the domain that is generated.
+
+    Of a translator, what it was given stands above what it made of it.
+    """
+    domain, *others = image_domains(after)
     tasks = len(episodes.tasks)
-    support, old, new = (
-        x.reshape(tasks, -1, *x.shape[1:])[:SHOWN, :8]
+    sides = [
+        by_task(x, tasks)[:SHOWN, :8]
         for x in (episodes.support[domain], before[domain], after[domain])
-    )
+    ]
+    if others:  # support is cycled, so the first translations are of its first images
+        given = by_task(episodes.support[others[0]], tasks)[:SHOWN, :8]
+        sides = [torch.cat([given[:, : x.shape[1]], x[:, : given.shape[1]]], 3) for x in sides]
+    support, old, new = sides
     return SampleGrid(episodes.tasks[:SHOWN], _pixels(support), _pixels(old), _pixels(new))
 
 

@@ -29,7 +29,7 @@ def part(family):
 def test_images_are_drawn_for_the_classes_of_ones_own_in_turn(condition):
     family = CGAN(classes=2, condition=condition, latent=3, embedding=4, net=Mlp(hidden=8))
     one, two = (
-        Adaptation.learn([part(family)], IMAGES, labels=labels)
+        Adaptation.learn([part(family)], {"x": IMAGES}, labels=labels)
         for labels in ([0, 1, 0, 1], [0, 1, 0, -1])
     )
     assert one.support["y"].tolist() == [0, 1, 0, 1]
@@ -42,8 +42,10 @@ def test_images_are_drawn_for_the_classes_of_ones_own_in_turn(condition):
 def test_labels_that_are_missing_or_do_not_fit_are_refused_in_words(labels):
     family = CGAN(classes=2, latent=3, net=Mlp(hidden=8))
     with pytest.raises(DataError, match="one for each of the 4 images; allowed are 0 to 1"):
-        Adaptation.learn([part(family)], IMAGES, labels=labels)
+        Adaptation.learn([part(family)], {"x": IMAGES}, labels=labels)
 
 
 def test_a_model_of_one_class_needs_none():
-    assert set(Adaptation.learn([part(GAN(latent=3, net=Mlp(hidden=8)))], IMAGES).support) == {"x"}
+    assert set(
+        Adaptation.learn([part(GAN(latent=3, net=Mlp(hidden=8)))], {"x": IMAGES}).support
+    ) == {"x"}

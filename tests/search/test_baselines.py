@@ -10,10 +10,11 @@ import torch
 
 from metasearch.errors import RunError
 from metasearch.models import MODELS
+from metasearch.models.base import TranslatorModel
 from metasearch.scores.features import random_features
 from metasearch.search import baselines
 from metasearch.search.baselines import against, baseline, train
-from metasearch.trial.anchors import anchors_of
+from metasearch.trial.anchors import UNTOUCHED, anchors_of
 from metasearch.trial.config import Strategy, TrialConfig
 from metasearch.trial.judge import Panel, judge, measure
 from metasearch.trial.loop import Bench, Trial, bench_for, run_trial
@@ -210,3 +211,4 @@ def test_every_family_has_its_baselines_floors_and_real_images(file, family, tmp
     domain = judge(rival, recipe.engine, panel).domain
     found = anchors_of(recipe, bench, champion.adapter.learner, {"search": panel}, domain)
     assert set(found) >= {FLOOR, REAL}
+    assert (UNTOUCHED in found) is isinstance(champion.family, TranslatorModel)

@@ -16,6 +16,6 @@ def test_every_space_is_sound_and_each_of_200_draws_makes_a_recipe(path):
     file = SearchFile.load(path)
     for i in range(200):
         file.trial(space.sample(file.space, space.random_suggester(Stream(0).at(i))))
-    make_sampler(file.search.sampler, seed=0)
+    make_sampler(file.search.sampler, seed=0, root=0)
     make_pruner(file.search.pruner, reports=8)
     assert SearchFile.from_yaml(file.to_yaml()) == file

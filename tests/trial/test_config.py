@@ -80,3 +80,35 @@ def test_a_device_that_exists_nowhere_is_told_and_one_that_may_is_left_to_the_wo
     assert path == ("device",)
     assert message == "no device is called 'gpu'; allowed are auto, cpu, cuda, cuda:1 and so on."
     assert told(tmp_path, device="cuda:1", models=[BARE]) == []
+
+
+PAIRS = {"name": "pairs", "size": 16}
+FOLDERS = {"name": "pair_folder", "path": "mine", "size": 16}
+
+
+def faults(tmp_path, **changes) -> list[tuple]:
+    return list(problems(config(tmp_path / "x.npz", **changes)))
+
+
+def test_a_translator_on_tasks_of_one_domain_is_told_and_so_is_the_other_way_round(tmp_path):
+    translator = {"name": "cyclegan"}
+    ((path, message),) = faults(tmp_path, models=[translator], score={"name": "mmd"})
+    assert path == ("tasks",) and "translates between two. Use 'pairs'" in message
+    ((path, message),) = faults(tmp_path, models=[BARE], tasks=PAIRS)
+    assert path == ("models", 0) and "'pairs' has two. Use 'cyclegan'" in message
+    noisy = {"name": "regime", "kind": {"name": "noisy"}, "source": PAIRS}
+    for tasks in (PAIRS, FOLDERS, noisy):
+        assert faults(tmp_path, models=[translator], tasks=tasks, score={"name": "mmd"}) == []
+
+
+def test_the_error_to_the_truth_is_for_translators_where_the_truth_is_known(tmp_path):
+    asked = {"models": [{"name": "cyclegan"}], "score": {"name": "paired"}}
+    assert faults(tmp_path, tasks=PAIRS, **asked) == []
+    assert faults(tmp_path, tasks={**FOLDERS, "paired": True}, **asked) == []
+    ((path, message),) = faults(tmp_path, tasks=FOLDERS, **asked)
+    assert path == ("tasks",) and "'pair_folder' with paired: true" in message
+    found = [message for _, message in faults(tmp_path, models=[BARE], score={"name": "cycle"})]
+    assert found == [
+        "'vae' does not translate from one domain to another, which the score 'cycle' needs. "
+        "Use another model, or another score."
+    ]
