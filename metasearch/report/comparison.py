@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from metasearch.bundle.remarks import SINGLE
 from metasearch.drawing.charts import Row, intervals, scene
 from metasearch.drawing.scene import Scene
 from metasearch.observe.text import interval, number
 from metasearch.report.story import Story, score_of
 from metasearch.trial.report import FLOOR, REAL
 
-LEARNED = ("this recipe", "joint", "joint + fine-tune", "scratch", "without adapting")
+LEARNED = (
+    "this recipe", "joint", "joint + fine-tune", "scratch", "without adapting", SINGLE,
+)  # fmt: skip
 
 
 def ladder(story: Story) -> Scene | None:

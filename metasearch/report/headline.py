@@ -62,8 +62,8 @@ def headline(story: Story) -> Headline | None:
     known = all(end is not None and math.isfinite(end) for end in ends)
     return Headline(
         kicker=f"{winner.info.name}, {how} {count} {split} tasks that it never trained on",
-        recipe=recipe_of(winner.info.config),
-        drawn=_drawn(winner),
+        recipe=_ensemble(story) or recipe_of(winner.info.config),
+        drawn=[] if _ensemble(story) else _drawn(winner),
         score=number(told["mean"]),
         ends=interval(told["mean"], *ends).partition(" ")[2] if known else "",
         unit=story.score_title,
@@ -72,6 +72,15 @@ def headline(story: Story) -> Headline | None:
         pictures=pictures,
         pictured=pictured,
     )
+
+
+def _ensemble(story: Story) -> str:
+    """What was exported together, with shares; nothing if one trial was exported."""
+    told = (story.evidence or {}).get("ensemble") or {}
+    if not told.get("taken"):
+        return ""
+    members = ", ".join(f"{m['name']} ({m['share']:.0%})" for m in told["members"])
+    return f"{told['rule']} of {len(told['members'])} trials: {members}"
 
 
 def recipe_of(config: Mapping[str, Any]) -> str:

@@ -31,14 +31,14 @@ BANDS = 3  # curves with their intervals
 
 def curves(story: Story, most: int = 6) -> Scene | None:
     """Scores on unseen tasks over the budget: the best with intervals, the others behind."""
-    front = {r.number: i for i, r in enumerate(story.leaders.records[:most])}
+    places = {r.number: i for i, r in enumerate(story.leaders.records[:most])}
     lines, behind = [], []
     for record in story.run.trials:
         points = [(float(r.step), r.score, r.low, r.high) for r in story.reports[record.number]]
         if not points:
             continue
-        if record.number in front:
-            place = front[record.number]
+        if record.number in places:
+            place = places[record.number]
             if place >= BANDS:  # more of them would hide each other
                 points = [(x, y, math.nan, math.nan) for x, y, _, _ in points]
             lines.append((place, Curve(record.info.name, points, series(place), dots=True)))
@@ -49,7 +49,10 @@ def curves(story: Story, most: int = 6) -> Scene | None:
     best = [line for _, line in sorted(lines, key=lambda pair: -pair[0])]
     x, y = Axis("gradient evaluations", low=0.0), Axis(story.score_title)
     marks = draw_curves([*behind[:FAINT], *best], x, y, lower_is_better=story.sign > 0)
-    about = f"The best {len(best)}, three with their intervals, and {len(behind)} other trials."
+    shown = (
+        f"The best {len(best)} in colour, {min(len(best), BANDS)} with intervals; " if best else ""
+    )
+    about = f"{shown}{len(behind)} other trials in grey."
     return scene(marks, "Learning curves on unseen tasks", about)
 
 

@@ -174,6 +174,18 @@ def test_test_scores_are_told_against_the_baselines_once_they_are_known(tmp_path
     assert "joint, confirm" in page.text("generalisation")
 
 
+def test_an_ensemble_is_named_by_its_members(tmp_path):
+    run = make_run(tmp_path / "together")
+    place = add_evidence(run)
+    told = json.loads((place / "report.json").read_text())
+    members = [{"trial": 6, "name": "a", "share": 0.75}, {"trial": 0, "name": "b", "share": 0.25}]
+    told["ensemble"] = {"rule": "greedy", "members": members, "taken": True}
+    told["ensemble"] |= {"confirm": 0.3, "single": 0.31}
+    (place / "exported.json").write_text(json.dumps(told))
+    text = Page(render(Story.of(run))).text("result")
+    assert "greedy of 2 trials: a (75%), b (25%)" in text
+
+
 @pytest.mark.parametrize(("joint", "said"), [(-0.2, "settled worse than joint by 0."),
                                              (0.0, "not settled that it is better than joint")])  # fmt: skip
 def test_a_baseline_that_wins_or_draws_is_not_hidden(tmp_path, joint, said):
@@ -199,7 +211,7 @@ def test_a_run_in_which_nothing_finished_says_so(tmp_path):
     for number in range(3):
         fail(run, trial_info(number), Outcome("failed", "user", error=f"ValueError: {number} bad"))
     page = Page(render(Story.of(run)))
-    assert "No trial has finished yet" in page.text("result")
+    assert "No trial has finished, so there is nothing to compare" in page.text("result")
     assert "3 failed raised an error: ValueError: # bad" in page.text("failures")
 
 
