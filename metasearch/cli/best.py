@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from metasearch.observe.base import SearchInfo, Watched
     from metasearch.observe.standing import Ended
     from metasearch.search.leaders import Leaders, Place
-    from metasearch.search.ledger import Record
+    from metasearch.search.ledger import Record, Run
 
 
 def best(
@@ -35,12 +35,15 @@ def best(
     leaders = Leaders.of(found)
     if as_json:
         ended = [(t.info, t.outcome) for t in found.trials if t.outcome]
-        result_json({**told(found.info, leaders, n), **_of_rules(found.info, ended)})
+        more = {**_of_rules(found.info, ended), "front": front_rows(found)}
+        result_json({**told(found.info, leaders, n), **more})
         return
     if not leaders.records:
         note(f"no trial of {found.info.name} has finished. See: {command('status', run)}")
         return
     result(text(found.info, leaders, n))
+    if found.info.objectives:
+        result(front_text(found))
 
 
 def told(info: SearchInfo, leaders: Leaders, n: int) -> dict[str, Any]:
@@ -107,6 +110,37 @@ def text(info: SearchInfo, leaders: Leaders, n: int) -> str:
         parts.append(_likelihoods(score, leaders.by_watched(score)[:n]))
     remarks = list(_remarks(info, leaders))
     return "\n".join([*parts, *(["", *remarks] if remarks else [])])
+
+
+def front_rows(run: Run) -> list[dict[str, Any]]:
+    """The Pareto front as plain data; empty with one objective."""
+    from metasearch.search.front import front
+
+    return [
+        {"trial": p.record.number, "name": p.record.info.name, "values": dict(p.values)}
+        for p in front(run)
+    ]
+
+
+def front_text(run: Run) -> str:
+    """The Pareto front as a table."""
+    from metasearch.observe.text import drawn, number
+    from metasearch.search.front import front
+
+    peaks, names = front(run), (run.info.score, *run.info.objectives)
+    bounds = [
+        f"{b.score} {word} {limit:g}"
+        for b in run.info.bounds
+        for word, limit in (("at least", b.at_least), ("at most", b.at_most))
+        if limit is not None
+    ]
+    kept = f", with {' and '.join(bounds)}" if bounds else ""
+    title = f"\nfront: no other trial is better in all of {', '.join(names)}{kept}"
+    rows = [
+        [p.record.info.name, *(number(p.values[n]) for n in names), drawn(p.record.info.params)]
+        for p in peaks
+    ]
+    return f"{title}\n{table(['trial', *names, 'drawn'], rows)}"
 
 
 def _samples(info: SearchInfo, places: Sequence[Place]) -> str:

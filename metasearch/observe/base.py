@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any, Literal, Protocol
 from metasearch.space import Draw
 from metasearch.trial.report import Report
 
-__all__ = ["Draw", "Observer", "Outcome", "SearchInfo", "State", "TrialInfo", "Watched"]
+__all__ = ["Bound", "Draw", "Observer", "Outcome", "SearchInfo", "State", "TrialInfo", "Watched"]
+
+UNTOLD = 1e9  # by how much a bound is broken where its score is not told
 
 State = Literal["complete", "pruned", "failed"]
 
@@ -26,6 +29,24 @@ class Watched:
 
 
 @dataclass(frozen=True)
+class Bound:
+    """What a watched score must keep to; a trial that does not tell it does not keep it."""
+
+    score: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def excess(self, scalars: Mapping[str, float]) -> float:
+        """By how much the bound is broken by a report's scalars; 0 or less if it is kept."""
+        value = scalars.get(f"score/{self.score}", math.nan)
+        if not math.isfinite(value):
+            return UNTOLD
+        over = [] if self.at_most is None else [value - self.at_most]
+        under = [] if self.at_least is None else [self.at_least - value]
+        return max(over + under)
+
+
+@dataclass(frozen=True)
 class SearchInfo:
     """What is known of a search before its first trial."""
 
@@ -38,6 +59,12 @@ class SearchInfo:
     direction: Literal["minimize", "maximize"]
     draws: Sequence[Draw]
     watched: Sequence[Watched] = ()
+    objectives: Sequence[str] = ()  # watched scores that count beside the one that ranks
+    bounds: Sequence[Bound] = ()  # what a trial has to keep to be wanted at all
+
+    def kept(self, scalars: Mapping[str, float]) -> bool:
+        """Whether a report keeps all bounds."""
+        return all(bound.excess(scalars) <= 0 for bound in self.bounds)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import math
 import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from metasearch.errors import ConfigError
@@ -76,7 +76,8 @@ class Conductor:
         self._audience.opened(self._info, done)
         for record in past:
             if record.outcome is not None:
-                self._set_pace(record.info, record.outcome)
+                scalars = record.last.scalars if record.last else {}
+                self._set_pace(record.info, record.outcome, scalars)
         for record in past:
             if record.outcome is None:
                 self._take_over(record)
@@ -194,12 +195,22 @@ class Conductor:
             )
         if not math.isfinite(live.last.score):
             return _outcome(live.last, "pruned", "non_finite")
+        if live.last.final and (untold := self._untold(live.last)):
+            return replace(_outcome(live.last, "pruned", "objective"), detail=untold)
         if live.last.final:
             return _outcome(live.last, "complete", "finished")
         verdict = self._study.verdict(live.info.number)
         if verdict.stop:
             return _outcome(live.last, "pruned", verdict.reason)
         return _outcome(live.last, "pruned", "time") if self._over_time() else None
+
+    def _untold(self, last: Report) -> str:
+        """Which objectives a last report does not tell."""
+        missing = [
+            name for name in self._info.objectives
+            if not math.isfinite(last.scalars.get(f"score/{name}", math.nan))
+        ]  # fmt: skip
+        return f"it tells no {', '.join(missing)}" if missing else ""
 
     def _fail(self, live: _Live, reason: str, error: str) -> None:
         folder = self._ledger.folder / "trials" / live.info.name
@@ -219,12 +230,15 @@ class Conductor:
         notes = self._study.notes(number)
         self._ledger.done(live.info, outcome, tuple(live.curve), live.last, notes)
         del self._live[number]
-        self._set_pace(live.info, outcome)
-        self._study.tell(number, live.info.name, outcome)
+        told = live.last.scalars if live.last and not live.last.lost else {}
+        self._set_pace(live.info, outcome, told)
+        self._study.tell(number, live.info.name, outcome, told)
         self._audience.ended(live.info, outcome)
 
-    def _set_pace(self, info: TrialInfo, outcome: Outcome) -> None:
-        if self._pace is not None and outcome.score is not None and outcome.state == "complete":
+    def _set_pace(self, info: TrialInfo, outcome: Outcome, scalars: Mapping[str, float]) -> None:
+        if self._pace is None or outcome.score is None or outcome.state != "complete":
+            return
+        if self._info.kept(scalars):
             record = Record(info, self._ledger.folder / "trials" / info.name, asked_at=0.0)
             self._pace.finished(info.name, outcome.score, record.reports)
 

@@ -15,9 +15,8 @@ from metasearch.errors import ConfigError
 from metasearch.registry import OneOf, Schema, component, to_data
 from metasearch.search.advisors import PRUNERS, SAMPLERS, TPE, Median, Pruner, Sampler
 from metasearch.search.check import check_tree
-from metasearch.search.first import entry_fault
-from metasearch.search.fit import Job, misfit
 from metasearch.search.racing import Racing
+from metasearch.search.rules import rule_faults
 from metasearch.space import Draw
 
 if TYPE_CHECKING:
@@ -51,6 +50,19 @@ class Confirm:
 
 
 @component
+class Constraint:
+    """A bound that a watched score has to keep, or a trial is not wanted: copies, say, or cost."""
+
+    score: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.at_least is None and self.at_most is None:
+            raise ValueError("a constraint needs a bound: set `at_least`, `at_most` or both")
+
+
+@component
 class SearchConfig:
     """How to search: how much, advised by whom, and on what."""
 
@@ -64,6 +76,8 @@ class SearchConfig:
         Any, ...
     ] = ()  # tried first: defaults, baselines, {draw: value}, {run: RUN, best: 3}
     references: int = 3  # seeds of all random choice, tried first where a strategy is searched
+    objectives: tuple[str, ...] = ()  # scores in `trial.also` that count beside `trial.score`
+    constraints: tuple[Constraint, ...] = ()  # bounds that scores in `trial.also` have to keep
     race: Racing | None = None  # stop trials that are clearly worse than the leader, task by task
     max_concurrent: int | None = None  # trials at once; null for as many as the resources allow
     cpus_per_trial: int = 1  # cores, and threads
@@ -204,11 +218,12 @@ def read_document(document: space.Document, default_name: str) -> SearchFile:
     if not faults:
         faults = [*_search_faults(document), *_trial_faults(document)]
     if not faults:
-        faults = [
-            *_race_faults(document.tree),
-            *_sampler_faults(document.tree),
-            *_first_faults(document.tree),
-        ]
+        faults = list(
+            rule_faults(
+                Schema(SearchConfig).build(document.tree.get("search") or {}, "search"),
+                document.tree["trial"],
+            )
+        )
     if faults:
         raise document.error(faults)
     tree = document.tree.get("search") or {}
@@ -243,32 +258,6 @@ def _unknown_baselines(search: SearchConfig) -> Iterable[tuple[space.Path, str]]
     for i, name in enumerate(search.baselines):
         if name not in ALGORITHMS:
             yield ("baselines", i), ALGORITHMS.unknown(name)
-
-
-def _race_faults(tree: Mapping[str, Any]) -> Iterable[space.Fault]:
-    from metasearch.scores import SCORES
-
-    score = tree["trial"]["score"]
-    name = score if isinstance(score, str) else score["name"]
-    if (tree.get("search") or {}).get("race") is not None and SCORES[name]().together:
-        yield space.Fault(
-            ("search", "race"),
-            f"the score {name!r} judges all tasks together, so trials cannot race task by task. "
-            "Leave `race` out, or rank by another score.",
-        )
-
-
-def _sampler_faults(tree: Mapping[str, Any]) -> Iterable[space.Fault]:
-    search = Schema(SearchConfig).build(tree.get("search") or {}, "search")
-    if fault := misfit(search.sampler, Job.of(tree["trial"], search.trials)):
-        yield space.Fault(("search", "sampler"), fault)
-
-
-def _first_faults(tree: Mapping[str, Any]) -> Iterable[space.Fault]:
-    search = tree.get("search") or {}
-    for i, entry in enumerate(search.get("first") or ()):
-        if fault := entry_fault(entry, space.draws(tree["trial"])):
-            yield space.Fault(("search", "first", i), fault)
 
 
 def _trial_faults(document: space.Document) -> Iterable[space.Fault]:

@@ -17,10 +17,11 @@ from metasearch.registry import revive
 from metasearch.search.advisors import SAMPLERS
 from metasearch.search.config import SearchFile
 from metasearch.search.files import read_json, write_atomically
+from metasearch.search.journal import states_in
 from metasearch.search.lease import read_holder
 from metasearch.search.ledger import Ledger, Record, open_run, read_records
 from metasearch.search.plan import Plan
-from metasearch.search.study import Study, states_in
+from metasearch.search.study import Study
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from optuna.storages import JournalStorage
-from optuna.storages.journal import BaseJournalBackend
+from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -142,3 +142,19 @@ def _rank(trial: FrozenTrial, sign: float) -> _Rank | None:
         return 0, sign * trial.value, 0.0
     step, score = max(trial.intermediate_values.items(), default=(-1, 0.0))
     return 1, -step, math.inf if math.isnan(score) else sign * score
+
+
+def states_in(journal: Path) -> list[str] | None:
+    """How the trials of a journal ended, by number, "open" if one has not; None if unreadable."""
+    try:
+        backend = JournalFileBackend(str(journal))
+        storage = JournalStorage(backend)
+        (study,) = storage.get_all_studies()
+    except Exception:  # Optuna has no word for a damaged journal; whatever falls over is one
+        return None
+    names = {
+        TrialState.COMPLETE: "complete",
+        TrialState.PRUNED: "pruned",
+        TrialState.FAIL: "failed",
+    }
+    return [names.get(t.state, "open") for t in storage.get_all_trials(study._study_id)]

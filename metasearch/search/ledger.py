@@ -79,9 +79,15 @@ class Run:
     elapsed_s: float  # the clock of the search, over all its sittings
 
     def best(self, n: int = 1) -> list[Record]:
-        """The best `n` trials that finished, best first; of equals, the earlier."""
+        """The best `n` trials that finished, best first; of equals, the earlier.
+
+        Those that break a bound are left out, unless all do.
+        """
         sign = 1.0 if self.info.direction == "minimize" else -1.0
         done = [(t, t.outcome.score) for t in self.trials if t.outcome and _usable(t.outcome)]
+        if self.info.bounds:
+            kept = [pair for pair in done if pair[0].last and self.info.kept(pair[0].last.scalars)]
+            done = kept or done
         ranked = sorted(done, key=lambda pair: sign * (pair[1] or 0.0))
         return [trial for trial, _ in ranked[:n]]
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from metasearch.observe.base import Draw, SearchInfo, Watched
+from metasearch.observe.base import Bound, Draw, SearchInfo, Watched
 
 
 def describe(info: SearchInfo) -> dict[str, Any]:
@@ -30,4 +30,11 @@ def revive_info(data: Mapping[str, Any], folder: Path) -> SearchInfo:
         for draw in data["draws"]
     ]
     watched = tuple(Watched(**entry) for entry in data.get("watched", ()))
-    return SearchInfo(**{**data, "folder": folder, "draws": draws, "watched": watched})
+    made = {
+        "folder": folder,
+        "draws": draws,
+        "watched": watched,
+        "objectives": tuple(data.get("objectives", ())),
+        "bounds": tuple(Bound(**entry) for entry in data.get("bounds", ())),
+    }
+    return SearchInfo(**{**data, **made})

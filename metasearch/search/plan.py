@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from metasearch import space
-from metasearch.observe.base import SearchInfo, Watched
+from metasearch.observe.base import Bound, SearchInfo, Watched
 from metasearch.registry import to_data
 from metasearch.search.advisors import Sampler
 from metasearch.search.conductor import Fill
@@ -67,11 +67,18 @@ class Plan:
             direction=self.direction,
             draws=space.draws(self.space),
             watched=self.watched,
+            objectives=self.search.objectives,
+            bounds=self.bounds,
         )
+
+    @property
+    def bounds(self) -> tuple[Bound, ...]:
+        """What a trial has to keep."""
+        return tuple(Bound(c.score, c.at_least, c.at_most) for c in self.search.constraints)
 
     def job(self) -> Job:
         """As samplers are picked for."""
-        return Job.of(self.space, self.search.trials)
+        return Job.of(self.space, self.search.trials, 1 + len(self.search.objectives))
 
     def advice(self, sampler: Sampler, first: Sequence[Point] = ()) -> Advice:
         """As the study needs it, with what `auto` stands for, and what is tried first."""
@@ -85,6 +92,13 @@ class Plan:
             reports=self.reports,
             first=tuple(point.params for point in first),
             seeds=tuple(point.seed for point in first),
+            also=tuple(
+                (w.name, w.direction)
+                for name in search.objectives
+                for w in self.watched
+                if w.name == name
+            ),
+            bounds=self.bounds,
         )
 
     def pace(self) -> Pace | None:

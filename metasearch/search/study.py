@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import optuna
 from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState, create_trial
 
-from metasearch.observe.base import Outcome
+from metasearch.observe.base import Bound, Outcome
 from metasearch.rng import Stream
 from metasearch.search.advisors import CMAES, NSGA2, NSGA3, Pruner, Sampler
 from metasearch.search.journal import Journal, Storage
@@ -25,6 +26,8 @@ from metasearch.search.points import Past, Points
 from metasearch.search.pruners import make_pruner
 from metasearch.search.samplers import make_sampler
 from metasearch.space import sample
+
+Direction = Literal["minimize", "maximize"]
 
 _STATES = {
     "complete": TrialState.COMPLETE,
@@ -60,13 +63,15 @@ class Advice:
     """What a study is made of."""
 
     name: str
-    direction: Literal["minimize", "maximize"]
+    direction: Direction
     seed: int
     sampler: Sampler
     pruner: Pruner
     reports: int  # of a trial that runs to its end; the pruners' unit of time
     first: tuple[Mapping[str, Any], ...] = ()  # values of draws in the first trials
     seeds: tuple[int, ...] = ()  # what is added to the seeds of those, for repeats of one recipe
+    also: tuple[tuple[str, Direction], ...] = ()  # further objectives, by their names
+    bounds: tuple[Bound, ...] = ()
 
 
 class Study:
@@ -101,14 +106,22 @@ class Study:
         self._journal = Journal(draft)
         whole = isinstance(advice.sampler, NSGA2 | NSGA3 | CMAES)
         self._storage = Storage(self._journal, whole=whole)
-        self._study = optuna.create_study(
+        pruner = make_pruner(advice.pruner, advice.reports)
+        self._study = self._curves = optuna.create_study(
             storage=self._storage,
             study_name=advice.name,
-            direction=advice.direction,
-            pruner=make_pruner(advice.pruner, advice.reports),
+            directions=[advice.direction, *(direction for _, direction in advice.also)],
+            pruner=pruner,
         )
+        if advice.also:  # Optuna's pruners know one objective: they see the score that ranks
+            self._curves = optuna.create_study(
+                study_name=advice.name, direction=advice.direction, pruner=pruner
+            )
         for record in past:
-            self._study.add_trial(self._frozen(record))
+            frozen = self._frozen(record)
+            self._study.add_trial(frozen)
+            if advice.also:
+                self._curves.add_trial(_curve_of(frozen))
         for record in past:
             if record.outcome is None:
                 self._adopt(record)
@@ -127,7 +140,7 @@ class Study:
         config = sample(self._space, trial)
         if number < len(advice.seeds) and advice.seeds[number]:
             config = {**config, "seed": config.get("seed", 0) + advice.seeds[number]}
-        self._live[number] = _Live(trial)
+        self._live[number] = _Live(trial, self._curves.ask() if advice.also else trial)
         return Asked(number, dict(trial.params), config, seed, self.notes(number))
 
     def _past(self) -> Past:
@@ -155,10 +168,12 @@ class Study:
             return GO_ON
         live.step = step
         live.reports += 1
-        live.trial.report(score, live.reports)
+        live.curve.report(score, live.reports)
+        if live.curve is not live.trial:  # `report` refuses where there are several objectives
+            self._storage.set_trial_intermediate_value(number, live.reports, score)
         if not math.isfinite(score):
             live.verdict = Verdict(stop=True, reason="non_finite")
-        elif judge and live.trial.should_prune():
+        elif judge and live.curve.should_prune():
             live.verdict = Verdict(stop=True, reason="pruner")
         return live.verdict
 
@@ -168,16 +183,45 @@ class Study:
 
     def notes(self, number: int) -> dict[str, Any]:
         """What advisors remember of a trial, for the ledger: without it, they would forget."""
-        attrs = self._storage.get_trial(number).system_attrs
+        curve = self._live[number].curve
+        attrs = self._storage.get_trial(number).system_attrs | dict(
+            curve.storage.get_trial(number).system_attrs
+        )
         return {key: value for key, value in attrs.items() if not key.startswith("tpe:")}
 
-    def tell(self, number: int, name: str, outcome: Outcome) -> None:
-        """Close a trial: complete with its score, pruned with its reports, or failed."""
-        trial = self._live.pop(number).trial
+    def tell(
+        self,
+        number: int,
+        name: str,
+        outcome: Outcome,
+        scalars: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
+        """Close a trial: complete with its scores, pruned with its reports, or failed.
+
+        `scalars` are those of its last report, for further objectives and bounds.
+        """
+        live = self._live.pop(number)
         for key, value in _attributes(name, outcome).items():
-            trial.set_user_attr(key, value)  # first, for a finished trial cannot be changed
-        values = outcome.score if outcome.state == "complete" else None
-        self._study.tell(trial, values, state=_STATES[outcome.state])
+            live.trial.set_user_attr(key, value)  # first: a finished trial cannot be changed
+        for key, excess in self._broken(outcome, scalars).items():
+            live.trial.set_constraint(key, excess)
+        values, state = self._values(outcome, scalars), _STATES[outcome.state]
+        self._study.tell(live.trial, values, state=state)
+        if live.curve is not live.trial:
+            self._curves.tell(live.curve, values[:1] if values else None, state=state)
+
+    def _values(self, outcome: Outcome, scalars: Mapping[str, float]) -> list[float] | None:
+        """What was reached, objective by objective, by a trial that ran to its end."""
+        if outcome.state != "complete":
+            return None
+        assert outcome.score is not None, "what is complete has a score"
+        return [outcome.score, *(scalars[f"score/{name}"] for name, _ in self._advice.also)]
+
+    def _broken(self, outcome: Outcome, scalars: Mapping[str, float]) -> dict[str, float]:
+        """By how much bounds are broken; of trials that did not say, nothing is known."""
+        if outcome.state == "failed" or not scalars:
+            return {}
+        return {bound.score: bound.excess(scalars) for bound in self._advice.bounds}
 
     def close(self) -> None:
         """Close the journal."""
@@ -186,7 +230,9 @@ class Study:
     def _adopt(self, record: Record) -> None:
         """Go on with a trial that has no outcome: take its reports down again, in order."""
         # One study per storage: Optuna's ids are its numbers, and these are the ledger's.
-        self._live[record.number] = _Live(Trial(self._study, record.number))
+        trial = Trial(self._study, record.number)
+        curve = Trial(self._curves, record.number) if self._advice.also else trial
+        self._live[record.number] = _Live(trial, curve)
         for report in record.reports():
             self.report(record.number, report.step, report.score, judge=not report.final)
 
@@ -197,12 +243,14 @@ class Study:
         curve = {i: score for i, (_, score) in enumerate(record.curve, start=1)}
         last = curve.get(len(curve), math.nan)
         state = _STATES[outcome.state] if outcome else TrialState.RUNNING
-        value = outcome.score if outcome and outcome.state == "complete" else None
-        if state is TrialState.PRUNED and not math.isnan(last):
-            value = last  # as Optuna does when it is told
+        scalars = record.last.scalars if record.last else {}
+        values = self._values(outcome, scalars) if outcome else None
+        if state is TrialState.PRUNED and not math.isnan(last) and not self._advice.also:
+            values = [last]  # as Optuna does when it is told
         frozen = create_trial(
             state=state,
-            value=value,
+            values=values,
+            constraints=self._broken(outcome, scalars) if outcome else None,
             params=fixed.params,
             distributions=fixed.distributions,
             intermediate_values=curve,
@@ -220,9 +268,21 @@ class _Live:
     """A trial between `ask` and `tell`."""
 
     trial: Trial
+    curve: Trial  # the same, or what the pruner sees of it
     step: int = -1  # of the last report, in gradient evaluations
     reports: int = 0
     verdict: Verdict = GO_ON
+
+
+def _curve_of(trial: FrozenTrial) -> FrozenTrial:
+    """A trial as the pruner sees it, without its recipe and its further objectives."""
+    values = trial.values[:1] if trial.values else None
+    return create_trial(
+        state=trial.state,
+        values=values,
+        intermediate_values=trial.intermediate_values,
+        system_attrs=trial.system_attrs,
+    )
 
 
 def _attributes(name: str, outcome: Outcome) -> dict[str, Any]:
@@ -237,15 +297,3 @@ def _attributes(name: str, outcome: Outcome) -> dict[str, Any]:
         "error": outcome.error.rpartition("\n")[2],
     }
     return {key: value for key, value in shown.items() if value not in {None, ""}}
-
-
-def states_in(journal: Path) -> list[str] | None:
-    """How the trials of a journal ended, by number, "open" if one has not; None if unreadable."""
-    try:
-        backend = optuna.storages.journal.JournalFileBackend(str(journal))
-        storage = optuna.storages.JournalStorage(backend)
-        (study,) = storage.get_all_studies()
-    except Exception:  # Optuna has no word for a damaged journal; whatever falls over is one
-        return None
-    names = {state: name for name, state in _STATES.items()}
-    return [names.get(t.state, "open") for t in storage.get_all_trials(study._study_id)]

@@ -48,7 +48,7 @@ def noise(n, tasks=24):
 def test_the_best_are_ranked(cli, planted):
     best = open_run(planted).best(2)
     told = cli("best", "planted", "-n", 2, "--json").json
-    assert set(told) == {"score", "best", "selection", "tracks"}
+    assert set(told) == {"score", "best", "selection", "tracks", "front"}
     assert [row["trial"] for row in told["best"]] == [t.number for t in best]
     assert all(set(row) == OF_ROW for row in told["best"])
     lines = cli("best", "planted", "-n", 2).out.splitlines()
@@ -116,3 +116,18 @@ def test_families_with_and_without_a_likelihood_get_two_boards(cli, planted, n):
 def test_ranking_loads_no_torch(planted, n):
     replanted(planted, 50 + noise(n))
     assert not {"torch", "ray", "optuna", "scipy"} & loaded_by(running("best", str(planted)))
+
+
+def test_a_front_is_told_as_a_table_and_as_data(cli, place):
+    from tests.small import blobs_file, searched, trial
+
+    inner = {"steps": 1, "lr": 0.05, "test_steps": {"integers": [1, 9]}}
+    tree = trial(blobs_file(place / "b.npz"), also=["cost"],
+                 algorithms=[{"name": "reptile", "inner": inner}])  # fmt: skip
+    searched(place / "runs" / "two", tree, trials=3, objectives=["cost"],
+             constraints=[{"score": "cost", "at_most": 1000}])  # fmt: skip
+    told = cli("best", "two")
+    assert "front: no other trial is better in all of nll, cost, with cost at most 1000" in told.out
+    data = cli("best", "two", "--json").json["front"]
+    assert data and set(data[0]["values"]) == {"nll", "cost"}
+    assert all(row["name"] in told.out for row in data)

@@ -19,7 +19,7 @@ OF_RUN = {
     *("elapsed_s", "time_s", "created_at", "versions"),
 }
 OF_TRIAL = {
-    *("trial", "name", "state", "reason", "score", "low", "high", "step", "seconds"),
+    *("trial", "name", "state", "reason", "detail", "score", "low", "high", "step", "seconds"),
     *("error", "params"),
 }
 IN_FULL = OF_TRIAL | {

@@ -8,8 +8,8 @@ import pytest
 
 from metasearch.errors import RunError
 from metasearch.search.doctor import examine_run, mend_run
+from metasearch.search.journal import states_in
 from metasearch.search.ledger import Ledger, open_run
-from metasearch.search.study import states_in
 from tests.small import blobs_file, searched, trial
 
 

@@ -1,0 +1,68 @@
+"""What of `search:` does not go with `trial:`, although each is sound by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from metasearch import space
+from metasearch.search.first import entry_fault
+from metasearch.search.fit import Job, misfit
+from metasearch.space import Fault
+
+if TYPE_CHECKING:
+    from metasearch.search.config import SearchConfig
+
+
+def rule_faults(search: SearchConfig, trial: Mapping[str, Any]) -> Iterable[Fault]:
+    """All of it, at the places where it is written.
+
+    Args:
+        search: how to search.
+        trial: the tree that is searched, which was checked.
+    """
+    job = Job.of(trial, search.trials, 1 + len(search.objectives))
+    if fault := misfit(search.sampler, job):
+        yield Fault(("search", "sampler"), fault)
+    for i, entry in enumerate(search.first):
+        if fault := entry_fault(entry, job.draws):
+            yield Fault(("search", "first", i), fault)
+    if search.race is not None and (fault := _no_race(search, trial)):
+        yield Fault(("search", "race"), fault)
+    yield from _unwatched(search, trial)
+
+
+def _no_race(search: SearchConfig, trial: Mapping[str, Any]) -> str:
+    from metasearch.scores import SCORES
+
+    name = _name(trial["score"])
+    if SCORES[name]().together:
+        return (
+            f"the score {name!r} judges all tasks together, so trials cannot race task by task. "
+            "Leave `race` out, or rank by another score."
+        )
+    if search.objectives:
+        return (
+            "trials race for one score; with several objectives, who loses may still be on the "
+            "front. Leave `race` or `objectives` out."
+        )
+    return ""
+
+
+def _unwatched(search: SearchConfig, trial: Mapping[str, Any]) -> Iterator[Fault]:
+    watched = [_name(score) for score in trial.get("also") or ()]
+    places: list[tuple[space.Path, str]] = [
+        (("search", "objectives", i), name) for i, name in enumerate(search.objectives)
+    ]
+    places += [
+        (("search", "constraints", i, "score"), bound.score)
+        for i, bound in enumerate(search.constraints)
+    ]
+    for place, name in places:
+        if name not in watched:
+            there = ", ".join(watched) or "none"
+            yield Fault(place, f"{name!r} is not watched. Put it under trial.also; there: {there}.")
+
+
+def _name(score: Any) -> str:
+    return score if isinstance(score, str) else str(score["name"])
