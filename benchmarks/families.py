@@ -182,10 +182,11 @@ def _gap(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
 def sheet(grids: Mapping[str, SampleGrid]) -> bytes:
     """A PNG with the first few tasks of each family."""
     names = [f"{family}/{task}" for family, g in grids.items() for task in g.tasks]
-    parts = [
-        np.concatenate([getattr(g, part)[:, :count] for g in grids.values()])
-        for part, count in (("support", 5), ("before", 6), ("after", 6))
-    ]
+    parts = []
+    for part, most in (("support", 5), ("before", 6), ("after", 6)):
+        pictures = [getattr(g, part) for g in grids.values()]
+        count = min([most, *(x.shape[1] for x in pictures)])  # a recipe may show fewer than others
+        parts.append(np.concatenate([x[:, :count] for x in pictures]))
     return to_png(sample_grid(SampleGrid(tuple(names), *parts), cell=40, columns=6))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
+import numpy as np
 import pytest
 
 from benchmarks import families
@@ -60,3 +61,11 @@ def test_the_source_of_a_recipe_is_one_of_the_two():
     kinds = {type(families.recipe(f, 20, "x.npz", None).tasks) for f in FILES if f.stem == "aae"}
     assert kinds == {Omniglot}
     assert isinstance(families.recipe(families.SPACES / "aae.yaml", 20, None, None).tasks, Glyphs)
+
+
+def test_a_sheet_takes_recipes_that_show_fewer_images_than_others():
+    def grid(shot):
+        pictures = (np.zeros((2, n, 20, 20, 1), np.uint8) for n in (shot, 8, 8))
+        return families.SampleGrid(("a/b", "a/c"), *pictures)
+
+    assert families.sheet({"one": grid(5), "two": grid(4)}).startswith(b"\x89PNG")
