@@ -8,39 +8,44 @@ has them in memory, [n, c, h, w]: with other strides, what is between them takes
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from metasearch.engine.layers import TaskLayer
+from metasearch.engine.products import Geometry, convolve, spread
 
 
 class GroupedConv(TaskLayer):
-    """A convolution, or a transposed one, of all tasks as one with T groups."""
+    """A convolution of all tasks as one with T groups."""
 
     def __init__(
         self, source: nn.Conv2d | nn.ConvTranspose2d, place: str, tasks: int, order: int
     ) -> None:
         super().__init__(source, place, tasks, order)
-        self.conv: Callable[..., Tensor] = (
-            F.conv_transpose2d if isinstance(source, nn.ConvTranspose2d) else F.conv2d
-        )
-        self.stride, self.padding = source.stride, source.padding
+        padding = source.padding
+        assert not isinstance(padding, str)
+        self.kernel, self.how = source.kernel_size[0], Geometry(source.stride[0], padding[0])
 
     def forward(self, x: Tensor) -> Tensor:
-        """[T * n, in, h, w] to [T * n, out, h', w']."""
+        """[T * n, in, h, h] to [T * n, out, h', h']."""
+        return self.shifted(convolve(x, self.weight(), self.how))
+
+    def shifted(self, y: Tensor) -> Tensor:
+        """With the bias, if there is one."""
         bias = self.fast.get("bias")
-        y = self.conv(
-            self.by_task(x).transpose(0, 1).flatten(1, 2),
-            self.weight().flatten(0, 1),
-            None if bias is None else bias.flatten(),
-            stride=self.stride,
-            padding=self.padding,
-            groups=self.tasks,
-        )
-        return y.reshape(len(y), self.tasks, -1, *y.shape[2:]).transpose(0, 1).flatten(0, 1)
+        if bias is None:
+            return y
+        return (self.by_task(y) + bias.reshape(self.tasks, 1, -1, 1, 1)).reshape(y.shape)
+
+
+class GroupedConvTranspose(GroupedConv):
+    """The same of a transposed convolution."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T * n, in, h, h] to [T * n, out, h', h']."""
+        side = (x.shape[2] - 1) * self.how.stride - 2 * self.how.padding + self.kernel
+        return self.shifted(spread(x, self.weight(), self.how, side))
 
 
 class ColumnConv(TaskLayer):

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from metasearch.engine.pieces import Averaged, Piece, Product, Stacked
+from metasearch.engine.products import linear
 from metasearch.engine.rules import Rule
 
 
@@ -141,21 +142,14 @@ def _wide(scale: Tensor, like: Tensor) -> Tensor:
 
 
 class StackedLinear(TaskLayer):
-    """W_t x^T + b_t as one batched product.
-
-    The weight stands on the left so that its gradient comes out contiguous: an optimiser's passes
-    over stacked weights are as dear as the products, and twice as dear with a stride.
-    """
+    """W_t x + b_t as one batched product."""
 
     def forward(self, x: Tensor) -> Tensor:
         """[T * n, ..., in] to [T * n, ..., out]."""
-        columns = x.reshape(self.tasks, -1, x.shape[-1]).transpose(1, 2)
-        bias = self.fast.get("bias")
-        if bias is None:
-            y = torch.bmm(self.weight(), columns)
-        else:
-            y = torch.baddbmm(bias.unsqueeze(2), self.weight(), columns)
-        return y.transpose(1, 2).reshape(*x.shape[:-1], -1)
+        y = linear(x.reshape(self.tasks, -1, x.shape[-1]), self.weight())
+        if "bias" in self.fast:
+            y = y + self.fast["bias"].unsqueeze(1)
+        return y.reshape(*x.shape[:-1], -1)
 
 
 class LowRankLinear(TaskLayer):

@@ -7,6 +7,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from metasearch.engine.layers import TaskLayer
+from metasearch.engine.products import linear
 
 
 class TaskGroupNorm(TaskLayer):
@@ -91,6 +92,8 @@ class TaskGRUCell(TaskLayer):
         return out.reshape(h.shape)
 
     def _linear(self, x: Tensor, kind: str) -> Tensor:
-        w, bias = self.fast[f"weight_{kind}"].transpose(1, 2), self.fast.get(f"bias_{kind}")
-        flat = self.by_task(x)
-        return torch.bmm(flat, w) if bias is None else torch.baddbmm(bias.unsqueeze(1), flat, w)
+        y, bias = (
+            linear(self.by_task(x), self.fast[f"weight_{kind}"]),
+            self.fast.get(f"bias_{kind}"),
+        )
+        return y if bias is None else y + bias.unsqueeze(1)

@@ -14,6 +14,7 @@ from metasearch.engine.convlayers import (
     ColumnConv,
     ColumnConvTranspose,
     GroupedConv,
+    GroupedConvTranspose,
     TurnedConv,
 )
 from metasearch.engine.layers import LowRankLinear, StackedLinear, StillLayer, TaskLayer
@@ -89,10 +90,10 @@ def _convolution(source: nn.Conv2d | nn.ConvTranspose2d) -> type[TaskLayer]:
     wide = min(source.in_channels, source.out_channels) >= WIDE
     if isinstance(source, SpectralConv2d):
         return SpectralGroupedConv if wide else SpectralColumnConv
+    if isinstance(source, nn.ConvTranspose2d):
+        return GroupedConvTranspose if wide else ColumnConvTranspose
     if wide:
         return GroupedConv
-    if isinstance(source, nn.ConvTranspose2d):
-        return ColumnConvTranspose
     narrows = source.stride[0] == 1 and source.in_channels >= WIDE > source.out_channels
     padding, reach = source.padding[0], source.kernel_size[0] - 1
     return TurnedConv if narrows and int(padding) <= reach else ColumnConv

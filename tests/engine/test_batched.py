@@ -23,6 +23,7 @@ from metasearch.engine.convlayers import (
     ColumnConv,
     ColumnConvTranspose,
     GroupedConv,
+    GroupedConvTranspose,
     TurnedConv,
 )
 from metasearch.engine.layers import LowRankLinear, Rows, StackedLinear, TaskLayer
@@ -390,7 +391,7 @@ class Assorted(VAE):
     ("source", "kind"),
     [
         (nn.Conv2d(8, 9, 4, 2, 1), GroupedConv),
-        (nn.ConvTranspose2d(9, 8, 4, 2, 1, bias=False), GroupedConv),
+        (nn.ConvTranspose2d(9, 8, 4, 2, 1, bias=False), GroupedConvTranspose),
         (nn.Conv2d(1, 9, 5, 3, 2), ColumnConv),
         (nn.Conv2d(9, 2, 3, 2, bias=False), ColumnConv),
         (nn.Conv2d(9, 1, 3, 1, 1), TurnedConv),
