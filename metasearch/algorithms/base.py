@@ -169,7 +169,8 @@ def without_diverged(
     found = once(step, episodes, noise)
     keep = found.finite.nonzero().flatten().tolist()
     if len(keep) == len(found.finite):
-        if all(bool(g.isfinite().all()) for g in (*found.values.values(), *found.rates.values())):
+        every = [g.isfinite().all() for g in (*found.values.values(), *found.rates.values())]
+        if bool(torch.stack(every).all()):  # one question to the device, not one per parameter
             return found
         return once(replace(step, engine=Loop()), episodes, noise)
     if not keep:

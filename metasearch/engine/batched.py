@@ -14,8 +14,9 @@ from metasearch.engine.base import Adapted, InnerLoop, Order, TaskGradients
 from metasearch.engine.layers import TaskLayer
 from metasearch.engine.loop import Loop
 from metasearch.engine.pieces import Averaged, Piece, average
+from metasearch.engine.products import unrounded
 from metasearch.engine.rules import Rule
-from metasearch.engine.shared import Shared
+from metasearch.engine.shared import Shared, modules_at, twins_at
 from metasearch.engine.twins import Maker, UnknownLayer, twin_of
 from metasearch.models.base import Learner, Nets, Params, example, noise_per_task
 from metasearch.registry import component
@@ -50,9 +51,9 @@ class Batched:
         Raises:
             ConfigError: the family has no part called ``inner.adapts``.
         """
-        if inner.steps == 0:
-            return Shared(learner, tasks, rates or {})
         form = formulation(learner)
+        if inner.steps == 0:
+            return Shared(learner, tasks, rates or {}, twins_at if form else modules_at)
         if form is None:
             return Loop().open(learner, tasks, inner, order=order, rates=rates)
         thin = form == "low_rank"
@@ -117,7 +118,8 @@ class BatchedAdapted:
         for player, grads in found.items():
             self.gradients += losses[player].numel()
             self._spent[player] += losses[player].numel()
-            self._move(player, grads)
+            with unrounded(losses[player]):
+                self._move(player, grads)
         if second:
             for layers in self._layers.values():
                 for layer in layers:

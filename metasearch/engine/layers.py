@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from metasearch.engine.pieces import Averaged, Piece, Product, Stacked
-from metasearch.engine.products import linear
+from metasearch.engine.products import linear, unrounded
 from metasearch.engine.rules import Rule
 
 
@@ -166,12 +166,13 @@ class LowRankLinear(TaskLayer):
     def forward(self, x: Tensor) -> Tensor:
         """[T * n, ..., in] to [T * n, ..., out]."""
         y = F.linear(x, self.shared).reshape(self.tasks, -1, self.shared.shape[0])
-        flat = x.reshape(self.tasks, -1, x.shape[-1])
+        y, flat = (a.to(self.shared.dtype) for a in (y, x.reshape(self.tasks, -1, x.shape[-1])))
         if "bias" in self.fast:
             y = y + self.fast["bias"].unsqueeze(1)
         if self.inputs.all is not None and self.pulls.all is not None:
-            close = torch.bmm(flat, self.inputs.all.transpose(1, 2))
-            y = torch.baddbmm(y, close, self.pulls.all, alpha=-1)
+            with unrounded(y):
+                close = torch.bmm(flat, self.inputs.all.transpose(1, 2))
+                y = torch.baddbmm(y, close, self.pulls.all, alpha=-1)
         if torch.is_grad_enabled():
             if not y.requires_grad:
                 y.requires_grad_()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from metasearch.engine.base import TaskGradients
+from metasearch.engine.products import unrounded
 from metasearch.engine.sketch import of_product, of_stacked
 from metasearch.models.base import Params
 
@@ -102,7 +103,8 @@ def average(
             finite = finite & x.flatten(1).sum(1).isfinite()
     count = int(finite.sum())
     which = None if count == len(finite) else finite
-    values = {name: piece.mean(which, max(count, 1)) for name, piece in found.items()}
+    with unrounded(finite):
+        values = {name: piece.mean(which, max(count, 1)) for name, piece in found.items()}
     if count == 0:
         values = {name: torch.zeros_like(g) for name, g in values.items()}
     return TaskGradients(values, finite, rates or {})

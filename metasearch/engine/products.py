@@ -23,6 +23,14 @@ _FEW_ROWS = 8  # up to which wide answers are made with the weights on the left
 _LONE = 160  # rows of a task times channels from which on strided kernels like one task at a time
 
 
+def unrounded(like: Tensor) -> torch.autocast:
+    """A context in which products keep the precision of what goes in, whatever is on outside.
+
+    What is small beside what it is added to, or added up over many, is not to be rounded first.
+    """
+    return torch.autocast(like.device.type, enabled=False)
+
+
 def linear(x: Tensor, w: Tensor) -> Tensor:
     """Rows x [T, n, in] times the transposes of w [T, out, in]: [T, n, out]."""
     found: Tensor = _Linear.apply(x, w)  # type: ignore[no-untyped-call]
@@ -166,6 +174,9 @@ class _ConvWeights(Function):
     def forward(ctx: Any, y: Tensor, x: Tensor, how: Geometry, shape: torch.Size) -> Tensor:
         ctx.save_for_backward(y, x)
         ctx.how = how
+        if x.dtype != y.dtype:  # autocast leaves this operation to whoever calls it
+            lower = min(x.dtype, y.dtype, key=lambda kind: kind.itemsize)
+            x, y = x.to(lower), y.to(lower)
         tasks, wide = shape[0], (shape[0] * shape[1], *shape[2:])
         inputs, answers = _grouped(x, tasks), _grouped(y, tasks)
         found: Tensor = conv2d_weight(inputs, wide, answers, *how, groups=tasks)  # type: ignore[no-untyped-call]

@@ -2,20 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from metasearch.engine.base import Order, TaskGradients
+from metasearch.engine.base import InnerLoop, Order, TaskGradients
+from metasearch.engine.layers import TaskLayer
+from metasearch.engine.twins import Maker, twin_of
 from metasearch.models.base import Learner, Net, Nets, Params
+
+
+def modules_at(learner: Learner, weights: Params) -> Nets:
+    """The nets themselves, called with these weights."""
+
+    def call(name: str, net: nn.Module) -> Net:
+        own = {
+            key.removeprefix(f"{name}."): w
+            for key, w in weights.items()
+            if key.startswith(f"{name}.")
+        }
+        return lambda *inputs: functional_call(net, own, inputs)
+
+    return {name: call(name, net) for name, net in learner.nets.items()}
+
+
+def twins_at(learner: Learner, weights: Params) -> Nets:
+    """Their twins, as of one task: convolutions of few channels are several times faster so."""
+    make = Maker(1, 1, InnerLoop(steps=0), frozenset(weights), low_rank=False)
+    twins = {name: twin_of(net, f"{name}.", make) for name, net in learner.nets.items()}
+    for layer in (x for twin in twins.values() for x in twin.modules()):
+        if isinstance(layer, TaskLayer):
+            layer.fast = {n: weights[layer.place + n].unsqueeze(0) for n in layer.fast}
+    return twins
 
 
 class Shared:
     """No inner step, so all tasks have the meta-parameters: an ordinary pass over the batch."""
 
-    def __init__(self, learner: Learner, tasks: int, rates: Params) -> None:
+    def __init__(
+        self,
+        learner: Learner,
+        tasks: int,
+        rates: Params,
+        nets: Callable[[Learner, Params], Nets] = modules_at,
+    ) -> None:
         self.learner = learner
         self.tasks = tasks
         self.gradients = 0
@@ -23,19 +55,12 @@ class Shared:
         self._weights = {
             name: p.detach().clone().requires_grad_() for name, p in learner.parameters().items()
         }
+        self._nets = nets(learner, self._weights)
 
     @property
     def nets(self) -> Nets:
         """The nets with copies of the meta-parameters."""
-        return {name: self._call(name, net) for name, net in self.learner.nets.items()}
-
-    def _call(self, name: str, net: nn.Module) -> Net:
-        own = {
-            key.removeprefix(f"{name}."): w
-            for key, w in self._weights.items()
-            if key.startswith(f"{name}.")
-        }
-        return lambda *inputs: functional_call(net, own, inputs)
+        return self._nets
 
     def step(self, player: str, loss: Tensor) -> None:
         """Nothing is stepped where no steps were asked for."""

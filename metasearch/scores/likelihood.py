@@ -13,7 +13,7 @@ from metasearch.registry import component
 from metasearch.scores.base import Ability, Direction, Sight, Subject, by_task, finite_or_nan
 from metasearch.tasks.base import Batch
 
-ROWS = 2048  # latents decoded at once: bounds memory, changes no number
+ROWS = 512  # latents decoded at once: what is between layers stays in a cache; changes no number
 
 
 @component

@@ -23,6 +23,7 @@ from metasearch.selectors.random import Random
 from metasearch.tasks import SOURCES
 from metasearch.tasks.base import TaskSource
 from metasearch.trial.compatibility import misfit
+from metasearch.trial.precision import Precision
 
 
 @component
@@ -97,6 +98,7 @@ class TrialConfig:
     judging: Judging = Judging()  # how scores are taken
     engine: Annotated[Engine, OneOf(ENGINES)] = Batched()  # how tasks run at once
     device: str = "auto"  # the GPU a trial was given, or the CPU
+    precision: Precision = "float32"  # of products in meta-training; what is judged is in float32
 
 
 Problem = tuple[tuple[str | int, ...], str]  # path in the config; what and what to do

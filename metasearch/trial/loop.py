@@ -26,6 +26,7 @@ from metasearch.trial.config import TrialConfig, from_data
 from metasearch.trial.judge import Lost, Panel, Verdicts, judge, settle
 from metasearch.trial.population import Champion
 from metasearch.trial.practice import Practice
+from metasearch.trial.precision import multiplying
 from metasearch.trial.report import Cost, Report
 
 PATIENCE = 50  # meta-steps in a row without one finite task, after which a trial has diverged
@@ -156,7 +157,8 @@ class Trial:
 
     def meta_step(self) -> None:
         """One meta-batch."""
-        played = self.practice.step(self.meta_steps, self._done)
+        with multiplying(self.config.precision, self.device):
+            played = self.practice.step(self.meta_steps, self._done)
         self.meta_steps += 1
         self.gradients += played.gradients
         self.barren = 0 if bool(played.first.finite.any()) else self.barren + 1
@@ -181,7 +183,9 @@ class Trial:
         champion, cost = self.practice.crown()
         self.gradients += cost
         try:
-            verdicts = judge(champion.adapter, config.engine, self.panel, self._race_at(step))
+            with multiplying("float32", self.device):  # what ranks is the same whatever trained it
+                race = self._race_at(step)
+                verdicts = judge(champion.adapter, config.engine, self.panel, race)
         except Lost as lost:
             return self._lost(step, began, lost)
         worst_is_high = config.score.direction == "minimize"

@@ -524,3 +524,17 @@ def test_a_question_would_be_noticed():
     with Asking() as mode:
         assert bool(torch.ones(()) > 0)
     assert mode.asked == ["aten._local_scalar_dense.default"]
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_a_meta_step_asks_no_question_per_parameter(depth):
+    learner = build(VAE(latent=3, net=Mlp(hidden=9, depth=depth)))
+    episodes = draw(2, 3, 3)
+    noise = noise_per_task(learner.family, Stream(1), episodes.tasks)
+    step = MetaStep(Batched(), learner)
+    algorithm = MAML(inner=InnerLoop(steps=2, lr=0.01), first_order=True)
+    algorithm.meta_gradient(step, episodes, noise)  # what is tried once per family, is tried
+    with Asking() as mode:
+        algorithm.meta_gradient(step, episodes, noise)
+    # How many tasks are finite, which, and whether their mean is.
+    assert len(mode.asked) == 3
