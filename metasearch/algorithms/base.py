@@ -146,9 +146,7 @@ def joined(parts: Sequence[MetaGradient]) -> MetaGradient:
     return MetaGradient(
         values={name: mean("values", name) for name in parts[0].values},
         finite=torch.cat([part.finite for part in parts]),
-        losses={
-            player: torch.cat([part.losses[player] for part in parts]) for player in parts[0].losses
-        },
+        losses={p: torch.cat([part.losses[p] for part in parts]) for p in parts[0].losses},
         gradients=sum(part.gradients for part in parts),
         rates={name: mean("rates", name) for name in parts[0].rates},
         sketch=torch.cat([part.sketch for part in parts if part.sketch is not None])
@@ -169,8 +167,8 @@ def without_diverged(
     found = once(step, episodes, noise)
     keep = found.finite.nonzero().flatten().tolist()
     if len(keep) == len(found.finite):
-        every = [g.isfinite().all() for g in (*found.values.values(), *found.rates.values())]
-        if bool(torch.stack(every).all()):  # one question to the device, not one per parameter
+        sound = [g.isfinite().all() for of in (found.values, found.rates) for g in of.values()]
+        if bool(torch.stack(sound).all()):  # asks a device once
             return found
         return once(replace(step, engine=Loop()), episodes, noise)
     if not keep:
