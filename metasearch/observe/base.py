@@ -11,10 +11,21 @@ from typing import Any, Literal, Protocol
 from metasearch.space import Draw
 from metasearch.trial.report import Report
 
-__all__ = ["Bound", "Draw", "Observer", "Outcome", "SearchInfo", "State", "TrialInfo", "Watched"]
+__all__ = [
+    "Bound",
+    "Draw",
+    "Limit",
+    "Observer",
+    "Outcome",
+    "SearchInfo",
+    "State",
+    "TrialInfo",
+    "Watched",
+]
 
 UNTOLD = 1e9  # by how much a bound is broken where its score is not told
 
+Limit = Literal["", "time", "gradients", "gpu_hours"]
 State = Literal["complete", "pruned", "failed"]
 
 
@@ -61,6 +72,25 @@ class SearchInfo:
     watched: Sequence[Watched] = ()
     objectives: Sequence[str] = ()  # watched scores that count beside the one that ranks
     bounds: Sequence[Bound] = ()  # what a trial has to keep to be wanted at all
+    gradients: int | None = None  # gradient evaluations of all trials after which none is asked
+    gpu_hours: float | None = None  # the same in hours of a GPU
+    gpus: float = 0.0  # of one trial
+
+    def over(self, elapsed_s: float, gradients: int, trial_s: float) -> Limit:
+        """Which limit is reached, if one is; trials, which are counted elsewhere, aside.
+
+        Args:
+            elapsed_s: the clock of the search.
+            gradients: spent in all trials.
+            trial_s: seconds of all trials together.
+        """
+        if self.time_s is not None and elapsed_s >= self.time_s:
+            return "time"
+        if self.gradients is not None and gradients >= self.gradients:
+            return "gradients"
+        if self.gpu_hours is not None and self.gpus * trial_s >= 3600 * self.gpu_hours:
+            return "gpu_hours"
+        return ""
 
     def kept(self, scalars: Mapping[str, float]) -> bool:
         """Whether a report keeps all bounds."""

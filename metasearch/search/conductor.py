@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from metasearch.errors import ConfigError
-from metasearch.observe.base import Outcome, SearchInfo, TrialInfo
+from metasearch.observe.base import Limit, Outcome, SearchInfo, TrialInfo
 from metasearch.observe.text import gist
 from metasearch.search.audience import Audience
 from metasearch.search.backend import Message, Order
@@ -31,7 +31,7 @@ SAME_FAILURES = 5  # trials that fail alike, before any that does not, after whi
 Fill = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Writes the defaults into a resolved tree; raises ConfigError if it cannot be run."""
 
-Ending = Literal["", "trials", "time", "interrupted", "failing"]
+Ending = Literal["", "trials", "time", "gradients", "gpu_hours", "interrupted", "failing"]
 
 
 @dataclass
@@ -67,6 +67,7 @@ class Conductor:
         self._live: dict[int, _Live] = {}
         self._waiting: deque[TrialInfo] = deque()  # asked in an earlier sitting
         self._asked = 0
+        self._gradients, self._trial_s = 0, 0.0  # spent in all trials
         self._failures: list[str] | None = []  # of this sitting; None once a trial did not fail
 
     def resume(self, past: Sequence[Record]) -> None:
@@ -75,6 +76,8 @@ class Conductor:
         done = [(r.info, r.outcome) for r in past if r.outcome]
         self._audience.opened(self._info, done)
         for record in past:
+            if record.last is not None:
+                self._spend(record.last, None)
             if record.outcome is not None:
                 scalars = record.last.scalars if record.last else {}
                 self._set_pace(record.info, record.outcome, scalars)
@@ -87,6 +90,8 @@ class Conductor:
         curve = [(report.step, report.score) for report in reports]
         live = _Live(record.info, curve, record.lost() or (reports[-1] if reports else None))
         self._live[record.number] = live
+        if live.last:
+            self._spend(live.last, None)
         outcome = self._judge(live) if live.last else None
         if outcome is None:
             self._waiting.append(record.info)
@@ -106,15 +111,13 @@ class Conductor:
             return "failing"
         if self._asked >= self._info.trials:
             return "trials"
-        return "time" if self._over_time() else ""
+        return self._over()
 
     @property
     def conclusion(self) -> Ending:
         """Why the sitting ended, once the backend has returned."""
-        whole = not self._live and (self._asked >= self._info.trials or self._over_time())
-        if not whole:
-            return self.ending
-        return "trials" if self._asked >= self._info.trials else "time"
+        spent = "trials" if self._asked >= self._info.trials else self._over()
+        return spent if spent and not self._live else self.ending
 
     @property
     def open(self) -> bool:
@@ -176,6 +179,7 @@ class Conductor:
 
     def _take_down(self, live: _Live, report: Report, samples: Mapping[str, Any] | None) -> None:
         self._ledger.reported(live.info, report)
+        self._spend(report, live.last)
         live.last = report
         if report.lost:  # a score of some tasks is none: neither the study nor a plot is told
             return
@@ -202,7 +206,8 @@ class Conductor:
         verdict = self._study.verdict(live.info.number)
         if verdict.stop:
             return _outcome(live.last, "pruned", verdict.reason)
-        return _outcome(live.last, "pruned", "time") if self._over_time() else None
+        limit = self._over()
+        return _outcome(live.last, "pruned", limit) if limit else None
 
     def _untold(self, last: Report) -> str:
         """Which objectives a last report does not tell."""
@@ -242,9 +247,14 @@ class Conductor:
             record = Record(info, self._ledger.folder / "trials" / info.name, asked_at=0.0)
             self._pace.finished(info.name, outcome.score, record.reports)
 
-    def _over_time(self) -> bool:
-        limit = self._info.time_s
-        return limit is not None and self._ledger.lease.elapsed_s >= limit
+    def _over(self) -> Limit:
+        return self._info.over(self._ledger.lease.elapsed_s, self._gradients, self._trial_s)
+
+    def _spend(self, last: Report, before: Report | None) -> None:
+        """Count what a trial spent since its report before."""
+        gradients, seconds = (before.cost.gradients, before.cost.seconds) if before else (0, 0.0)
+        self._gradients += last.cost.gradients - gradients
+        self._trial_s += last.cost.seconds - seconds
 
 
 def trial_name(number: int, config: Mapping[str, Any]) -> str:

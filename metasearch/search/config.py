@@ -69,6 +69,8 @@ class SearchConfig:
     name: str = ""  # of the run; empty takes the file's
     trials: int = 20  # at most so many
     time: str | float | None = None  # "150s", "1h30m", or seconds; no trial is asked after it
+    gradients: int | None = None  # of all trials together, after which none is asked
+    gpu_hours: float | None = None  # the same in hours of a GPU
     seed: int = 0  # of the sampler
     sampler: Annotated[Sampler, OneOf(SAMPLERS)] = TPE()  # says what to try
     pruner: Annotated[Pruner, OneOf(PRUNERS)] = Median()  # says what to stop
@@ -95,6 +97,7 @@ class SearchConfig:
             raise ValueError("trials must be at least 1")
         if self.time is not None and seconds(self.time) <= 0:
             raise ValueError("time must be more than nothing; null sets no limit")
+        _check_budgets(self)
         if self.max_concurrent is not None and self.max_concurrent < 1:
             raise ValueError("max_concurrent must be at least 1; null sets no limit")
         if self.references < 0:
@@ -135,6 +138,13 @@ def seconds(time: str | float, what: str = "time") -> float:
     if not _DURATION.fullmatch(text):
         raise ValueError(f"{what} is a duration such as 150s, 20m or 1h30m, got {time!r}")
     return sum(float(n) * _UNITS_S[unit] for n, unit in re.findall(r"([\d.]+)([dhms])", text))
+
+
+def _check_budgets(search: SearchConfig) -> None:
+    if search.gradients is not None and search.gradients < 1:
+        raise ValueError("gradients must be at least 1; null sets no limit")
+    if search.gpu_hours is not None and not (search.gpu_hours > 0 and search.gpus_per_trial > 0):
+        raise ValueError("gpu_hours must be above 0, and gpus_per_trial, too; null sets no limit")
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ def open_run(folder: Path) -> Run:
     records = read_records(folder)
     with _as_written(folder / "manifest.json"):
         info = revive_info(manifest["search"], folder)
-    over = all(r.outcome for r in records) and _spent(info, len(records), holder.clock_s)
+    over = all(r.outcome for r in records) and _spent(info, records, holder.clock_s)
     state: Literal["running", "finished", "stopped"] = "finished" if over else "stopped"
     return Run(
         folder=folder,
@@ -130,8 +130,10 @@ def open_run(folder: Path) -> Run:
     )
 
 
-def _spent(info: SearchInfo, asked: int, elapsed_s: float) -> bool:
-    return asked >= info.trials or (info.time_s is not None and elapsed_s >= info.time_s)
+def _spent(info: SearchInfo, records: Sequence[Record], elapsed_s: float) -> bool:
+    costs = [record.last.cost for record in records if record.last]
+    gradients, seconds = sum(c.gradients for c in costs), sum(c.seconds for c in costs)
+    return len(records) >= info.trials or bool(info.over(elapsed_s, gradients, seconds))
 
 
 def read_records(folder: Path) -> list[Record]:

@@ -28,8 +28,9 @@ from metasearch.search.plan import Plan
 Resume = Literal["auto", "never", "must", "extend"]
 
 # What may be another in the next sitting; all else decides what is asked and how it is judged.
-_FREE = {"name", "trials", "time", "max_concurrent", "cpus_per_trial", "gpus_per_trial", "backend",
-         "retries", "no_progress_timeout", "confirm", "baselines"}  # fmt: skip
+_FREE = {"name", "trials", "time", "gradients", "gpu_hours", "max_concurrent", "cpus_per_trial",
+         "gpus_per_trial", "backend", "retries", "no_progress_timeout", "confirm",
+         "baselines"}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,9 @@ class Plan:
             watched=self.watched,
             objectives=self.search.objectives,
             bounds=self.bounds,
+            gradients=self.search.gradients,
+            gpu_hours=self.search.gpu_hours,
+            gpus=self.search.gpus_per_trial,
         )
 
     @property

@@ -194,6 +194,26 @@ def test_when_the_time_is_over_running_trials_end_at_their_next_report(tmp_path)
     assert longer.ending == "trials" and len(longer.run.trials) == asked + 1
 
 
+@pytest.mark.parametrize(
+    ("limit", "ending"),
+    [
+        ({"gradients": 10 * STRIDE}, "gradients"),
+        (
+            {"gpu_hours": 1.0 / 3600, "gpus_per_trial": 1.0},
+            "gpu_hours",
+        ),  # trials say 0.1 s a report
+    ],
+)
+def test_when_a_budget_is_spent_running_trials_end_and_none_is_asked(tmp_path, limit, ending):
+    summary = search(plan(trials=50, pruner=NoPruner(), **limit), tmp_path / "r")
+    assert (summary.ending, summary.run.state, summary.exit_code) == (ending, "finished", 0)
+    assert states(tmp_path / "r") == ["finished", "finished", ending], "ten reports of four each"
+    again = search(plan(trials=50, pruner=NoPruner(), **limit), tmp_path / "r")
+    assert again.ending == ending and len(again.run.trials) == 3
+    more = search(plan(trials=4, pruner=NoPruner(), **{**limit, ending: 10**6}), tmp_path / "r")
+    assert more.ending == "trials" and states(tmp_path / "r")[3] == "finished"
+
+
 def test_a_trial_cut_short_by_time_counts_as_pruned_not_as_finished(tmp_path):
     made = plan({"pause": 0.2}, trials=1, time=0.1)
     summary = search(made, tmp_path / "r")
