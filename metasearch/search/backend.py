@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -31,6 +32,14 @@ class Order:
     def to_data(self) -> dict[str, Any]:
         """As a plain mapping that `Order(**data)` takes."""
         return asdict(self)
+
+
+def placed(config: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    """A resolved recipe whose start, seen from the run folder, is where it is on this machine."""
+    start = config.get("start")
+    if not start:
+        return config
+    return {**config, "start": {**start, "checkpoint": str(folder / start["checkpoint"])}}
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from metasearch.algorithms import ALGORITHMS
 from metasearch.algorithms.mixture import AnyAdapter
 from metasearch.interval import paired_difference
 from metasearch.registry import to_data
+from metasearch.search.backend import placed
 from metasearch.search.files import to_json
-from metasearch.trial.config import Strategy, TrialConfig
+from metasearch.trial.config import Strategy, TrialConfig, from_data
 from metasearch.trial.loop import Bench, champion_at, run_trial
 from metasearch.trial.population import Champion
 
@@ -30,6 +31,7 @@ def baseline(winner: TrialConfig, champion: Champion, algorithm: str) -> TrialCo
         models=(champion.family,),
         algorithms=(ALGORITHMS[algorithm](inner=inner),),
         strategy=Strategy(),
+        start=None,  # what it learned before was paid for by another budget
     )
 
 
@@ -45,7 +47,8 @@ def train(folder: Path, config: TrialConfig, bench: Bench) -> AnyAdapter:
     key = hashlib.sha256(recipe.encode()).hexdigest()[:12]
     place = folder / "baselines" / f"{config.algorithms[0].name}-{key}"
     if not (place / "manifest.json").exists():
-        (last,) = deque(run_trial(config, bench=bench), maxlen=1)
+        here = from_data(placed(to_data(config), folder))
+        (last,) = deque(run_trial(here, bench=bench), maxlen=1)
         assert last.snapshot is not None
         shutil.rmtree(place, ignore_errors=True)
         last.snapshot.save(place)

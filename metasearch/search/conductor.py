@@ -17,7 +17,7 @@ from metasearch.errors import ConfigError
 from metasearch.observe.base import Limit, Outcome, SearchInfo, TrialInfo
 from metasearch.observe.text import gist
 from metasearch.search.audience import Audience
-from metasearch.search.backend import Message, Order
+from metasearch.search.backend import Message, Order, placed
 from metasearch.search.files import write_atomically
 from metasearch.search.ledger import Ledger, Record, revive_report
 from metasearch.search.racing import Pace
@@ -175,7 +175,8 @@ class Conductor:
         write_atomically(folder / "config.yaml", dump(info.config), sync=False)
         bar = self._pace.bar() if self._pace else None
         data = bar.to_data() if bar else None
-        return Order(info.number, info.name, str(folder.resolve()), info.config, data)
+        config = placed(info.config, self._ledger.folder.resolve())
+        return Order(info.number, info.name, str(folder.resolve()), config, data)
 
     def _take_down(self, live: _Live, report: Report, samples: Mapping[str, Any] | None) -> None:
         self._ledger.reported(live.info, report)

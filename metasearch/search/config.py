@@ -77,6 +77,7 @@ class SearchConfig:
     first: tuple[
         Any, ...
     ] = ()  # tried first: defaults, baselines, {draw: value}, {run: RUN, best: 3}
+    warm_start: bool = False  # begin from the best trial of the same models; no independent draws
     references: int = 3  # seeds of all random choice, tried first where a strategy is searched
     objectives: tuple[str, ...] = ()  # scores in `trial.also` that count beside `trial.score`
     constraints: tuple[Constraint, ...] = ()  # bounds that scores in `trial.also` have to keep

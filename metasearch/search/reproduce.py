@@ -10,7 +10,7 @@ from typing import Any
 
 from metasearch import space
 from metasearch.errors import RunError
-from metasearch.search.backend import Order
+from metasearch.search.backend import Order, placed
 from metasearch.search.config import SearchConfig
 from metasearch.search.files import to_json
 from metasearch.search.ledger import Record, revive_report
@@ -52,7 +52,9 @@ def reproduce(record: Record, run: Path, trial: str = DEFAULT_TRIAL) -> Iterator
         raise RunError(f"{record.folder}: this trial reported nothing to compare with.")
     runner = TrialRunner(trial, cpus=_cpus(run))
     with tempfile.TemporaryDirectory() as scratch:
-        runner.start(Order(record.number, record.info.name, scratch, record.info.config))
+        runner.start(
+            Order(record.number, record.info.name, scratch, placed(record.info.config, run))
+        )
         try:
             for report in before:
                 yield Compared(report.step, report, _next(runner, record))

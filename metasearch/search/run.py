@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from metasearch.search.ledger import Ledger, Run, open_run
 from metasearch.search.local import LocalBackend
 from metasearch.search.opening import Opened, Resume, check_folder, open_folder
 from metasearch.search.plan import Plan
+from metasearch.search.pool import Pool
 from metasearch.search.signals import Signals
 from metasearch.search.study import Study
 from metasearch.search.worker import DEFAULT_TRIAL
@@ -70,13 +71,15 @@ def run_search(
         EnvironmentFault: the machine or cluster cannot run even one trial.
     """
     check_folder(folder, resume)
-    audience = Audience(observers)
+    pool = Pool(folder) if plan.search.warm_start else None
+    audience = Audience([pool, *observers] if pool else observers)
     ending: Ending = "interrupted"
     with Signals() as signals, contextlib.closing(Ledger(folder)) as ledger:
         try:
             opened = open_folder(ledger, plan, data or {}, resume)
             runner = backend or make_backend(plan.search, folder, trial)
-            ending = _sit(plan, ledger, opened, audience, runner, signals)
+            planned = replace(plan, fill=pool.after(plan.fill)) if pool else plan
+            ending = _sit(planned, ledger, opened, audience, runner, signals)
         finally:
             audience.closed(interrupted=ending == "interrupted")
     run = open_run(folder)

@@ -24,6 +24,7 @@ from metasearch.tasks import SOURCES
 from metasearch.tasks.base import TaskSource
 from metasearch.trial.compatibility import misfit
 from metasearch.trial.precision import Precision
+from metasearch.trial.start import Start
 
 
 @component
@@ -96,6 +97,7 @@ class TrialConfig:
     budget: Budget = Budget()  # of one trial, equal for all
     outer: Outer = Outer()  # the optimiser of what is meta-learned
     judging: Judging = Judging()  # how scores are taken
+    start: Start | None = None  # weights to begin with; null for random ones
     engine: Annotated[Engine, OneOf(ENGINES)] = Batched()  # how tasks run at once
     device: str = "auto"  # the GPU a trial was given, or the CPU
     precision: Precision = "float32"  # of products in meta-training; what is judged is in float32

@@ -85,12 +85,15 @@ def run_trial(
     Raises:
         ConfigError: the families do not fit the source.
         DataError: the source is missing, damaged or too small.
-        RunError: the snapshot cannot be read.
+        RunError: the snapshot, or what the config starts from, cannot be read.
     """
     trial = Trial.open(config, bench or bench_for(config))
     trial.race = race
     if resume is not None:
         trial.restore(Frozen.load(resume, trial.device))
+    elif config.start is not None:
+        learners = [member.learner for member in trial.practice.population.members]
+        config.start.give(learners, trial.device)
     while not trial.finished:
         yield trial.advance()
 
