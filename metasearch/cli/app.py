@@ -19,6 +19,7 @@ from metasearch.cli.dashboard import dashboard
 from metasearch.cli.halt import stop
 from metasearch.cli.output import note
 from metasearch.cli.places import home, short
+from metasearch.cli.refine import refine
 from metasearch.cli.reproduce import reproduce
 from metasearch.cli.space import space_verbs
 from metasearch.cli.train import train
@@ -31,6 +32,7 @@ VERBS = {
         search.resume,
         stop,
         train,
+        refine,
     ),
     "Look": (
         look.list_runs,

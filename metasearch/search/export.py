@@ -30,12 +30,12 @@ from metasearch.search.evidence import gather_evidence
 from metasearch.search.files import read_json, to_json, write_atomically
 from metasearch.search.leaders import Leaders
 from metasearch.search.ledger import Record, Run
+from metasearch.search.opening import OPENED
 from metasearch.trial.checkpoint import MANIFEST
 from metasearch.trial.config import from_data
 from metasearch.trial.loop import Bench, bench_for
 from metasearch.trial.rooms import plugins_in
 
-OPENED = "test_opened.json"  # the record that the test tasks of this run were looked at
 EVIDENCE = "evidence"  # what was found then, so that nobody needs to look again
 
 

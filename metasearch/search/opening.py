@@ -25,6 +25,7 @@ from metasearch.search.ledger import FORMAT, Ledger, Record, open_run, read_reco
 from metasearch.search.manifest import describe
 from metasearch.search.plan import Plan
 
+OPENED = "test_opened.json"  # the record that the test tasks of a run were looked at
 Resume = Literal["auto", "never", "must", "extend"]
 
 # What may be another in the next sitting; all else decides what is asked and how it is judged.
@@ -54,7 +55,13 @@ def check_folder(folder: Path, resume: Resume) -> None:
     if not there and resume == "must":
         raise RunError(f"{folder}: no search to go on with. Use --resume auto to begin one.")
     if folder.exists() and not there:
-        strange = {path.name for path in folder.iterdir()} - {"ledger", "search.yaml", ".ray"}
+        strange = {path.name for path in folder.iterdir()} - {
+            "ledger",
+            "search.yaml",
+            ".ray",
+            "start",
+            OPENED,
+        }
         if strange:
             raise RunError(
                 f"{folder}: not empty, and no run folder (it holds {min(strange)!r}). "

@@ -55,11 +55,14 @@ class Pool(Observer):
         return lambda tree: self.begin(fill(tree))
 
     def begin(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A resolved recipe with where it starts; as it is if nobody with its models finished."""
+        """A resolved recipe with where it starts; as it is if nobody with its models finished.
+
+        A start that stands there is where the first begin.
+        """
         from metasearch.trial.start import Start  # loads torch, which a driver may do without
 
         _, known = self._best.get(repr(config.get("models")), (0.0, None))
         found = whole_checkpoints(self._folder / "trials" / known.name) if known else []
-        if config.get("start") or not found:
+        if not found:
             return config
         return {**config, "start": to_data(Start.at(found[0], self._folder))}
