@@ -84,7 +84,8 @@ def ours(backend: str, *, watched: bool = True, pictures: bool = False) -> Calla
         watch = Stopwatch()
         with tempfile.TemporaryDirectory() as folder, watch.on():
             run_search(plan, Path(folder) / "run", observers, trial="benchmarks.overhead:trial")
-        return {"first_s": first.seconds, "parts": dict(watch.seconds), "calls": dict(watch.calls)}
+        parts = {part: (s, watch.cpu[part], watch.calls[part]) for part, s in watch.seconds.items()}
+        return {"first_s": first.seconds, "parts": parts}
 
     return run
 
@@ -121,9 +122,10 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.seconds: Counter[str] = Counter()
+        self.cpu: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
         self._stack: list[str] = []
-        self._since = time.perf_counter()
+        self._since = time.perf_counter(), time.thread_time()
 
     @contextlib.contextmanager
     def on(self) -> Iterator[None]:
@@ -133,13 +135,15 @@ class Stopwatch:
                 timed = self._timed(part, getattr(owner, name))
                 stack.callback(setattr, owner, name, getattr(owner, name))
                 setattr(owner, name, timed)
-            self._since = time.perf_counter()
+            self._since = time.perf_counter(), time.thread_time()
             yield
             self._switch()
 
     def _switch(self) -> None:
-        now = time.perf_counter()
-        self.seconds[self._stack[-1] if self._stack else "Tune and the rest"] += now - self._since
+        now = time.perf_counter(), time.thread_time()
+        part = self._stack[-1] if self._stack else "Tune and the rest"
+        self.seconds[part] += now[0] - self._since[0]
+        self.cpu[part] += now[1] - self._since[1]
         self._since = now
 
     def _timed(self, part: str, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -326,16 +330,20 @@ def _line(system: str, work: str, found: dict[str, Any]) -> str:
     n, wall, pure = found["trials"], found["wall_s"], found["pure_s"]
     shares = [f"{(wall - pure) / n:.4f}", f"{found['cpu_s'] / n:.4f}"]
     shares.append(f"{pure / wall:.3f}" if pure else "")
-    first = found.get("first_s")
-    shares.append(f"{first:.1f} s, then {(wall - first) / n:.4f}" if first and not pure else "")
+    later = ""
+    if "first_s" in found:
+        start = found["first_s"] - PAUSES[work]
+        rest = f"{pure / (wall - start):.3f} busy" if pure else f"{(wall - start) / n:.4f} s"
+        later = f"{start:.1f} s, then {rest}"
+    shares.append(later)
     return f"| {system} | {work} | {n} | " + " | ".join(shares) + " |"
 
 
 def _table_of_parts(found: dict[str, Any]) -> Iterator[str]:
     n = found["trials"]
-    yield "| where the driver's time goes | ms per trial | calls per trial |\n|---|---|---|"
-    for part, seconds in sorted(found["parts"].items(), key=lambda item: -item[1]):
-        yield f"| {part} | {1e3 * seconds / n:.2f} | {found['calls'].get(part, 0) / n:.1f} |"
+    yield "| where the driver's time goes | CPU ms per trial | wall ms | calls |\n|---|---|---|---|"
+    for part, (wall, cpu, calls) in sorted(found["parts"].items(), key=lambda item: -item[1][1]):
+        yield f"| {part} | {1e3 * cpu / n:.2f} | {1e3 * wall / n:.2f} | {calls / n:.1f} |"
 
 
 def main() -> None:
@@ -349,7 +357,7 @@ def main() -> None:
         print(json.dumps(measure(*asked.one)))
         return
     print("| system | trials of | how many | overhead, s per trial | driver CPU, s per trial "
-          "| slot efficiency | first report after |\n|---|---|---|---|---|---|---|")  # fmt: skip
+          "| slots busy | start, and without it |\n|---|---|---|---|---|---|---|")  # fmt: skip
     parts = None
     for work in asked.work:
         for system in SYSTEMS:
