@@ -84,6 +84,20 @@ def raises_when_stuck(seconds: float, note: Path) -> Iterator[None]:  # noqa: AR
 
 
 @contextlib.contextmanager
+def born_deaf() -> Iterator[None]:
+    """Let processes started in the body never hear SIGTERM and SIGHUP; we hear them afterwards.
+
+    Batch systems, systemd and closed terminals send these to all processes at once. Those that
+    serve a search have to outlive them until it has let go of its trials.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
 def threads_restored() -> Iterator[None]:
     """Undo `limit_threads` in the end, for a process that is not a worker's alone."""
     torch = sys.modules.get("torch")

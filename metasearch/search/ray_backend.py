@@ -32,7 +32,13 @@ from metasearch.cluster.token import joining
 from metasearch.errors import EnvironmentFault
 from metasearch.search.backend import Desk, Order, Resources, knock, unreachable
 from metasearch.search.bridge import Bridge
-from metasearch.search.process import attribute, environment, exits_when_stuck, log_to_file
+from metasearch.search.process import (
+    attribute,
+    born_deaf,
+    environment,
+    exits_when_stuck,
+    log_to_file,
+)
 from metasearch.search.retries import Retries
 from metasearch.search.worker import TrialRunner
 
@@ -162,13 +168,14 @@ class RayBackend:
                 ray.init(address, log_to_driver=False)
             else:
                 stack.enter_context(_private())
-                ray.init(
-                    "local",
-                    num_cpus=at_once * self._resources.cpus_per_trial if at_once else None,
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    object_store_memory=_STORE,
-                )
+                with born_deaf():
+                    ray.init(
+                        "local",
+                        num_cpus=at_once * self._resources.cpus_per_trial if at_once else None,
+                        include_dashboard=False,
+                        log_to_driver=False,
+                        object_store_memory=_STORE,
+                    )
         except Exception as fault:
             raise unreachable(address, fault) from fault
 

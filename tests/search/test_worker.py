@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from metasearch.errors import RunError
 from metasearch.search.backend import Order
 from metasearch.search.ledger import revive_report
-from metasearch.search.process import environment, limit_threads, threads_restored
+from metasearch.search.process import born_deaf, environment, limit_threads, threads_restored
 from metasearch.search.worker import TrialRunner, keep_checkpoint, whole_checkpoints
 from tests.search.driver import lines
 from tests.search.planted import STRIDE, TRIAL, report
@@ -174,3 +176,16 @@ def test_threads_and_variables_are_put_back(monkeypatch):
     with environment({"OMP_NUM_THREADS": "9", "A_NEW_ONE": "1"}):
         assert os.environ["A_NEW_ONE"] == "1"
     assert os.environ["OMP_NUM_THREADS"] == "7" and "A_NEW_ONE" not in os.environ
+
+
+def test_what_is_born_deaf_outlives_sigterm_which_its_parent_hears():
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    with born_deaf():
+        child = subprocess.Popen(["sleep", "60"])
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        child.send_signal(number)
+    with pytest.raises(subprocess.TimeoutExpired):
+        child.wait(timeout=0.3)
+    child.kill()
+    assert child.wait() == -signal.SIGKILL
