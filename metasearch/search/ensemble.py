@@ -18,9 +18,10 @@ from metasearch.selectors.base import Arms, Evidence
 from metasearch.trial.judge import CHUNK, Panel
 from metasearch.trial.loop import Bench
 from metasearch.trial.member import Member
-from metasearch.trial.population import NEGLIGIBLE, Champion, soup
+from metasearch.trial.population import Champion, soup
 from metasearch.trial.validation import Validation
 
+LEAST = 0.02  # a share below it is left out: it would cost as much to adapt as any other
 Together = Literal["none", "mixture", "greedy", "soup"]
 """`none`, or a rule for models whose `final` decides by evidence alone."""
 
@@ -133,7 +134,7 @@ def _shares(rule: Together, evidence: Evidence, n: int) -> np.ndarray:
     selector = SELECTORS[rule]()
     state = selector.init(Arms(n, np.zeros(n, np.int64)))
     shares = selector.final(state, evidence, Stream(0).at("ensemble").numpy())
-    shares = np.where(shares < NEGLIGIBLE, 0.0, shares)
+    shares = np.where(shares < LEAST, 0.0, shares)
     whole: np.ndarray = shares / shares.sum()
     return whole
 

@@ -25,6 +25,7 @@ from metasearch.tasks.base import Split
 from metasearch.trial.anchors import anchors_of
 from metasearch.trial.judge import Panel, Verdicts, judge, measure, ranking_score, summarise
 from metasearch.trial.loop import Bench
+from metasearch.trial.population import one_learner
 
 SHOWN: tuple[Split, ...] = ("search", "confirm", "test")
 GUARDS = ("copying", "diversity", "precision", "recall", "coverage", "c2st", "cost")
@@ -49,7 +50,7 @@ def gather_evidence(
     for name, rival in rivals.items():
         told = {s: measure(rival, config.engine, panel) for s, panel in plain.items()}
         found |= _named(name, told)
-    learner, domain = adapter.learner, verdicts["test"].domain
+    learner, domain = one_learner(winner.champion), verdicts["test"].domain
     score = config.score
     report = {
         "format": 1,

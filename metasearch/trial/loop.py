@@ -24,7 +24,7 @@ from metasearch.trial.checkpoint import Frozen
 from metasearch.trial.chosen import story
 from metasearch.trial.config import TrialConfig, from_data
 from metasearch.trial.judge import Lost, Panel, Verdicts, judge, settle
-from metasearch.trial.population import Champion
+from metasearch.trial.population import Champion, one_learner
 from metasearch.trial.practice import Practice
 from metasearch.trial.precision import multiplying
 from metasearch.trial.report import Cost, Report
@@ -243,7 +243,7 @@ class Trial:
             if name != self.config.score.name:
                 scalars[f"score/{name}"] = mean_interval(values).mean
         scalars["tasks/diverged"] = float(verdicts.diverged)
-        ends = ends_of_scale(self.config, self.bench, champion.adapter.learner, verdicts.domain)
+        ends = ends_of_scale(self.config, self.bench, one_learner(champion), verdicts.domain)
         groups = [name.rsplit("/", 1)[0] for name in self.practice.names]
         return scalars | ends | story(self.config, self.practice.population, groups)
 
