@@ -10,6 +10,7 @@ from metasearch.drawing.charts import Axis, Curve, Spot, bars, curves
 from metasearch.drawing.scene import Scene
 from metasearch.observe.base import SearchInfo
 from metasearch.observe.importance import influences
+from metasearch.observe.rules import rule_curves
 from metasearch.observe.space_map import space_map
 from metasearch.observe.standing import Ended
 from metasearch.observe.text import gist, number, short_paths
@@ -25,7 +26,9 @@ def overview(search: SearchInfo, ended: Sequence[Ended]) -> dict[str, Scene]:
         "importance": importance(search, ended),
         "parallel coordinates": settings(search, ended),
     }
-    return {name: scene for name, scene in found.items() if scene is not None}
+    told = {name: scene for name, scene in found.items() if scene is not None}
+    curves_of = rule_curves(search, ended)
+    return told | {f"expected best by rule, {axis}": drawn for axis, drawn in curves_of.items()}
 
 
 def score_axis(search: SearchInfo) -> str:
