@@ -28,13 +28,13 @@ from metasearch import space
 from metasearch.interval import mean_interval, paired_difference
 from metasearch.observe.grid import sample_grid, to_png
 from metasearch.scores import SCORES
-from metasearch.scores.base import Score
+from metasearch.scores.base import Score, lacks
 from metasearch.search.config import SearchFile
 from metasearch.search.process import keep_freed_memory
 from metasearch.tasks.base import Split
 from metasearch.trial.anchors import anchors_of
 from metasearch.trial.config import Budget, Judging, TrialConfig, from_data
-from metasearch.trial.judge import Panel, applies, judge, scored
+from metasearch.trial.judge import Panel, judge, scored
 from metasearch.trial.loop import Bench, Trial, open_bench
 from metasearch.trial.report import SampleGrid
 
@@ -146,7 +146,7 @@ def measure(config: TrialConfig, seconds: float, split: Split) -> tuple[dict[str
 def judged(trial: Trial, bench: Bench, split: Split) -> tuple[dict[str, Row], SampleGrid]:
     """What a trial is worth now, by every score that applies."""
     config, adapter = trial.config, trial.practice.crown()[0].adapter
-    scores = tuple(s for s in TRACKS if applies(s, adapter.learner.family))
+    scores = tuple(s for s in TRACKS if not lacks(adapter.learner.family, s.asks))
     panel = Panel.gather(config, bench.data, bench.features, split, trial.device)
     panel = replace(panel, scores=scores)
     after, _, diverged = scored(adapter, config.engine, panel)
