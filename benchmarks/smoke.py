@@ -8,6 +8,7 @@ from the examples of an unseen task, all by the command that people type. Files 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -37,6 +38,7 @@ def command(*words: object, cwd: Path) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "metasearch", *map(str, words)],
         cwd=cwd,
+        env={**os.environ, "METASEARCH_HOME": "runs"},
         capture_output=True,
         text=True,
         check=False,
