@@ -14,6 +14,7 @@ from metasearch.bundle.remarks import remarks
 from metasearch.drawing.svg import to_svg
 from metasearch.errors import ConfigError
 from metasearch.report import plots, sections
+from metasearch.report.front import front_table, tradeoff
 from metasearch.report.headline import headline
 from metasearch.report.pictures import gallery
 from metasearch.report.story import Story
@@ -68,7 +69,9 @@ def _told(story: Story) -> dict[str, Any]:
         "gallery": gallery(story),
         "trials": sections.trials_table(story),
         "plots": {name: plot(story) for name, plot in plots.PLOTS.items()},
+        "front": front_table(story),
         "tradeoffs": _tradeoffs(story),
+        "bought": plots.bought(story),
         "strategies": _strategies(story),
         "splits": sections.splits_table(story),
         "candidates": sections.candidates_table(story),
@@ -94,7 +97,7 @@ def _remarks(story: Story) -> list[str]:
 
 
 def _tradeoffs(story: Story) -> list[Scene]:
-    found = [plots.tradeoff(story, watched.name) for watched in story.run.info.watched]
+    found = [tradeoff(story, watched.name) for watched in story.run.info.watched]
     return [drawn for drawn in found if drawn is not None]
 
 

@@ -11,19 +11,19 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from metasearch.drawing.axes import bounds
-from metasearch.drawing.charts import Axis, Curve, Row, Spot, intervals, scene
+from metasearch.drawing.charts import Axis, Curve, Row, intervals, scene
 from metasearch.drawing.charts import curves as draw_curves
 from metasearch.drawing.scene import Scene, series
 from metasearch.interval import mean_interval
 from metasearch.observe import overview
 from metasearch.observe.overview import SMALL
+from metasearch.observe.rules import rule_curves
 from metasearch.observe.selection import selections
 from metasearch.observe.taskmap import scores_by_step, task_map
 from metasearch.observe.text import number
 from metasearch.observe.trends import expected_best_of
 from metasearch.report.comparison import gap, ladder
-from metasearch.report.story import Story, score_of
-from metasearch.search.ledger import Record
+from metasearch.report.story import Story
 
 FAINT = 200  # trials in the background
 BANDS = 3  # curves with their intervals
@@ -114,7 +114,7 @@ def evenness(story: Story, trial: int) -> Scene | None:
         if points:
             lines.append(Curve(axis, points, series(i), dots=True))
             effective = told[-1].scalars.get(f"strategy/{axis}/effective", math.nan)
-            ends.append(f"{axis} as if {effective:.3g} had equal chances")
+            ends.append(f"{axis} as if {number(effective)} had equal chances")
     if not lines:
         return None
     x, y = Axis("gradient evaluations", low=0.0), Axis("evenness of chances", low=0.0)
@@ -152,35 +152,9 @@ def _options(story: Story, path: str, options: Sequence[str]) -> list[Row]:
     return rows
 
 
-def tradeoff(story: Story, watched: str) -> Scene | None:
-    """The score against one that is watched beside it; the trials that nobody beats in both."""
-    about = next((w for w in story.run.info.watched if w.name == watched), None)
-    told = [(r, story.leaders.told(r, watched)) for r in story.leaders.records]
-    known = [(r, value) for r, value in told if value is not None and r.outcome]
-    if about is None or len(known) < 3:
-        return None
-    sign = 1.0 if about.direction == "minimize" else -1.0
-    front = _front([(sign * v, story.sign * score_of(r), r) for r, v in known])
-    spots = [Spot(v, score_of(r), "grey", note=r.info.name) for r, v in known]
-    values = {r.number: v for r, v in known}
-    points = [(values[r.number], score_of(r), math.nan, math.nan) for r in front]
-    better = "lower" if sign > 0 else "higher"
-    lines = [Curve("", sorted(points), "accent", dots=True)]
-    low = min(values.values())
-    x = Axis(f"{watched} in {about.unit}, {better} is better", low=low)
-    y = Axis(story.score_title)
-    marks = draw_curves(lines, x, y, spots=spots, lower_is_better=story.sign > 0, size=SMALL)
-    names = ", ".join(r.info.name for r in front)
-    return scene(marks, f"{story.run.info.score} and {watched}", f"Beaten by none: {names}.", SMALL)
-
-
-def _front(known: Sequence[tuple[float, float, Record]]) -> list[Record]:
-    """Those that no other is as good as in both and better in one; low is good."""
-    return [
-        record
-        for x, y, record in known
-        if not any(a <= x and b <= y and (a, b) != (x, y) for a, b, _ in known)
-    ]
+def bought(story: Story) -> list[Scene]:
+    """What each rule of a strategy would have found for the same budget, axis by axis."""
+    return list(rule_curves(story.run.info, story.ended).values())
 
 
 PLOTS: Mapping[str, Callable[[Story], Scene | None]] = {

@@ -42,6 +42,12 @@ def told(trial: TrialInfo, rung: int, *, pictures: bool) -> Report:
     return dataclasses.replace(said, scalars={**said.scalars, **more})
 
 
+def with_strategy(trial: TrialInfo) -> TrialInfo:
+    """The same with its rules in the resolved config, where trials have them."""
+    rules = {a: {"name": trial.params[f"strategy.{a}"]} for a in ("tasks", "algorithms")}
+    return dataclasses.replace(trial, config={**trial.config, "strategy": rules})
+
+
 def make_run(
     folder: Path, trials: int = 8, *, pictures: bool = True, evil: str = "", open_last: bool = False
 ) -> Path:
@@ -58,7 +64,7 @@ def make_run(
     (folder / "search.yaml").write_text(f"search: {{name: {evil or 'x'}}}\n")
     files.opened(info, [])
     for number in range(trials):
-        trial = trial_info(number)
+        trial = with_strategy(trial_info(number))
         if evil:
             params = {**trial.params, evil: evil}
             trial = dataclasses.replace(trial, params=params, config={**trial.config, evil: evil})

@@ -13,6 +13,7 @@ import pytest
 from metasearch.errors import RunError
 from metasearch.observe.base import Outcome
 from metasearch.report import PLOTS, Story, render, write_report
+from metasearch.report.plots import bought
 from tests.observe.synthetic_search import trial_info
 from tests.report.runs import EVIL, add_evidence, fail, make_run
 from tests.test_light_imports import HEAVY, loaded_by
@@ -122,6 +123,35 @@ def test_the_strategy_of_the_best_trial_is_told(run, page):
     assert "Who was chosen when" in page.text("strategies")
     assert "0 vae" in page.text("strategies")
     assert "tasks: cooperative" in page.text("strategies")
+
+
+def test_what_each_rule_would_have_found_is_told(run, page):
+    drawn = bought(Story.of(run))
+    assert drawn
+    for scene in drawn:
+        assert scene.title in page.text("strategies")
+
+
+def test_a_search_with_several_objectives_tells_its_front(tmp_path):
+    run = make_run(tmp_path / "several", 12)
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["search"] |= {
+        "objectives": ["nll"],
+        "bounds": [{"score": "nll", "at_least": None, "at_most": 500.0}],
+    }
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    story = Story.of(run)
+    text = Page(render(story)).text("learning")
+    assert "No other trial is better in all of mmd, nll, with nll at most 500" in text
+    values = {
+        r.info.name: (r.outcome.score, r.last.scalars["score/nll"])
+        for r in story.leaders.records
+        if "score/nll" in r.last.scalars
+    }
+    table = text.partition("The front")[2].partition("mmd and nll.")[0]
+    for name, (score, nll) in values.items():
+        beaten = any(s <= score and n <= nll and (s, n) != (score, nll) for s, n in values.values())
+        assert (name in table) == (not beaten), name
 
 
 def test_settings_that_a_trial_lacks_have_a_lane(page):
