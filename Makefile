@@ -5,12 +5,14 @@ VENV        ?= .venv
 TORCH_INDEX ?=
 # Where `make bench-engine` installs the packages it measures beside ours.
 BENCH_VENV  ?= .venv-bench
+# Where `make docs` installs what builds the documentation.
+DOCS_VENV   ?= .venv-docs
 
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow check format setup clean bench-engine bench-strategies bench-selection bench-overhead bench-scale chaos bench-families smoke-families
+.PHONY: help docs docs-test quickstart test test-slow check format setup clean bench-engine bench-strategies bench-selection bench-overhead bench-scale chaos bench-families smoke-families
 
 help: ## Show this text
 	@echo "make quickstart   is the first thing to type; the rest:"
@@ -65,8 +67,16 @@ bench-scale: $(STAMP) ## What a search costs at 100 to 10,000 trials (ARGS="--ba
 chaos: $(STAMP) ## Kill searches and their workers fifty times, signal them, close their terminal
 	@$(BIN)/python -m pytest -q -m slow tests/chaos $(ARGS)
 
+docs: ## Build the documentation into build/site, in .venv-docs
+	@test -x $(DOCS_VENV)/bin/mkdocs || { $(PYTHON) -m venv $(DOCS_VENV) && \
+	  $(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt; }
+	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --quiet --strict && echo "open build/site/index.html"
+
+docs-test: $(STAMP) ## Type what the README and the guides tell to type
+	@$(BIN)/python -m pytest -q -m "slow or not slow" tests/docs tests/test_guides.py tests/test_readme.py
+
 clean: ## Remove .venv and what tools leave behind; runs stay
-	rm -rf $(VENV) $(BENCH_VENV) build dist *.egg-info
+	rm -rf $(VENV) $(BENCH_VENV) $(DOCS_VENV) build dist *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(STAMP): pyproject.toml constraints.txt

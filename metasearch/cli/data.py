@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metasearch.cli.output import Json, note, pairs, result, result_json, table
-from metasearch.cli.places import find_run, short
+from metasearch.cli.places import command, find_run, short
 from metasearch.errors import ConfigError, EnvironmentFault, RunError
 
 if TYPE_CHECKING:
@@ -27,17 +27,26 @@ def tasks(
     sheet: Annotated[
         Path | None, typer.Option("-o", "--sheet", help="Write a contact sheet as PNG.")
     ] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="Write a search file over it to start from.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what a data source holds, how it is split, and what leaks were found.
+    """Say in plain words how a data source is read, split, and what was left out and why.
 
-    Example: metasearch tasks my-images/ -o sheet.png
+    Example: metasearch tasks my-images/ -o sheet.png --init leaves.yaml
     """
+    from metasearch.cli.begin import write
+    from metasearch.search.draft import fitted
     from metasearch.tasks import contact_sheet, parse_source, summary
+    from metasearch.tasks.words import explain
     from metasearch.tasks.wrapping import looked_at
 
-    opened = looked_at(parse_source(source).open())
+    found, whole = fitted(parse_source(source))
+    opened = looked_at(whole)
     told = summary(opened)
+    told["explained"] = explain(found, told)
+    told["search_file"] = write(init, found)["file"] if init else None
     if sheet is not None:
         sheet.parent.mkdir(parents=True, exist_ok=True)
         contact_sheet(opened, sheet)
@@ -47,25 +56,27 @@ def tasks(
         result(_tasks_text(source, told))
     if sheet is not None:
         note(f"contact sheet: {short(sheet)}")
+    if init is None:
+        note(f"begin a search with: {command('init', 'search.yaml', '--data', source)}")
+    else:
+        note(f"search file: {short(init)}; see {command('search', short(init), '--dry-run')}")
 
 
 def _tasks_text(source: str, told: Mapping[str, Any]) -> str:
-    channels, height, width = told["shape"]
-    colour = "grey" if channels == 1 else "colour"
     rows: list[tuple[str, object]] = [
-        ("holds", f"{told['tasks']:,} tasks, {told['images']:,} images"),
-        ("images", f"{height} x {width} {colour}{', augmented' if told['augmented'] else ''}"),
+        ("holds", f"{told['tasks']:,} tasks, {told['images']:,} images"
+                  f"{', augmented' if told['augmented'] else ''}"),
         ("leaks", _leaks(told["leaks"])),
         ("fingerprint", told["fingerprint"][:16]),
-        *((name.replace("_", " "), value) for name, value in told["notes"].items() if value),
-    ]
+    ]  # fmt: skip
+    words = "\n".join(f"  {sentence[0].upper()}{sentence[1:]}." for sentence in told["explained"])
     splits = []
     for name, split in told["splits"].items():
         per = split["images_per_task"]
         spread = f"{per['min']} to {per['max']}" if per["min"] != per["max"] else per["min"]
         splits.append([name, split["tasks"], split["groups"], split["images"], spread])
     head = ["split", "tasks", "groups", "images", "images per task"]
-    return f"{source}\n{pairs(rows)}\n\n{table(head, splits)}"
+    return f"{source}\n{words}\n\n{pairs(rows)}\n\n{table(head, splits)}"
 
 
 def _leaks(leaks: Mapping[str, Any]) -> str:

@@ -248,6 +248,10 @@ class Wilcoxon:
             raise ValueError("p must lie between 0 and 1")
 
 
+def _every_pruner() -> Table:
+    return PRUNERS
+
+
 @component
 class Patient:
     """Stop a trial whose own score has not improved for a while; or ask another pruner then."""
@@ -255,15 +259,12 @@ class Patient:
     name: Literal["patient"] = "patient"
     patience: int = 2  # reports without an improvement
     margin: float = 0.0  # by which the score must improve to count
-    inner: Annotated[Pruner, OneOf(lambda: PRUNERS)] | None = None  # decides once patience is out
+    inner: Annotated[Pruner, OneOf(_every_pruner)] | None = None  # decides once patience is out
 
     def __post_init__(self) -> None:
         if isinstance(self.inner, NoPruner | Patient):
             raise ValueError(f"inner must be a pruner that compares, not {self.inner.name!r}")
-        if self.patience < 1:
-            raise ValueError("patience must be at least 1")
-        if self.margin < 0:
-            raise ValueError("margin must not be negative")
+        at_least(self, patience=1, margin=0)
 
 
 PRUNERS = Table(
@@ -287,10 +288,9 @@ Pruner = (
 
 
 def _not_negative(startup_trials: int, warmup: int) -> None:
-    if startup_trials < 0:
-        raise ValueError("startup_trials must not be negative")
-    if warmup < 0:
-        raise ValueError("warmup must not be negative")
+    for name, count in (("startup_trials", startup_trials), ("warmup", warmup)):
+        if count < 0:
+            raise ValueError(f"{name} must not be negative")
 
 
 def _rungs(first_rung: int, reduction: int) -> None:

@@ -63,8 +63,26 @@ def test_a_data_source_is_told_with_its_splits_and_a_sheet(cli, images, place):
     assert data["tasks"] == 10
     assert set(data) == {
         *("tasks", "images", "shape", "domains", "augmented", "splits", "leaks"),
-        *("fingerprint", "notes", "sheet"),
+        *("fingerprint", "notes", "sheet", "explained", "search_file"),
     }
+
+
+def test_what_was_left_out_is_told_in_plain_words_and_a_file_begun(cli, images, place):
+    for i in range(4, 20):
+        (images / "class0" / f"{i}.png").unlink()
+    (images / "class1" / "bad.png").write_bytes(b"")
+    (images / "class2" / "twice.png").write_bytes((images / "class2" / "0.png").read_bytes())
+    (images / "class3" / "notes.txt").write_text("mine")
+    told = cli("tasks", images, "--init", "mine.yaml", "--json").json
+    said = "\n".join(told["explained"])
+    for part in (
+        *("9 classes, each a task", "shows 5 images, asks for 10 others", "1 images that a class"),
+        *("1 of 186 files, which cannot be read (class1/bad.png", "1 classes (class0)"),
+        "1 not images",
+    ):
+        assert part in said
+    assert told["search_file"] == "mine.yaml"
+    assert "path: " in (place / "mine.yaml").read_text()
 
 
 def test_a_missing_data_source_ends_with_2(cli):

@@ -1,0 +1,1 @@
+"""Documentation that tells the truth."""
