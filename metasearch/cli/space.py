@@ -35,11 +35,13 @@ def check(
     from metasearch.cli.look import draws_table
     from metasearch.rng import Stream
     from metasearch.search.config import SearchFile
+    from metasearch.search.lint import findings
 
     found = SearchFile.load(file, settings or [])
     for i in range(draws):
         found.trial(space.sample(found.space, space.random_suggester(Stream(0).at("check", i))))
     size = space.size(found.space)
+    warnings = findings(str(file), found, settings or [])
     if as_json:
         told = {
             "file": str(file),
@@ -47,11 +49,14 @@ def check(
             "configurations": size.configurations,
             "branches": size.branches,
             "built": draws,
+            "warnings": warnings,
         }
         result_json(told)
         return
     result(draws_table(found.draws))
     result()
+    for warning in warnings:
+        note(f"warning: {warning}")
     result(f"{short(file)} is sound: {size}; {draws} recipes drawn and built")
 
 

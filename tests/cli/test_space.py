@@ -32,7 +32,7 @@ def test_a_sound_space_is_told_with_its_draws_and_size(cli, space):
         "20 recipes drawn and built\n"
     )
     data = cli("space", "check", space, "--draws", 1, "--json").json
-    assert set(data) == {"file", "draws", "configurations", "branches", "built"}
+    assert set(data) == {"file", "draws", "configurations", "branches", "built", "warnings"}
     assert [draw["path"] for draw in data["draws"]] == [
         "outer.lr",
         "models[0]",
@@ -88,3 +88,44 @@ def test_the_schema_is_printed_or_written_for_an_editor(cli, place):
     told = cli("space", "schema", "-o", place / "new" / "s.json")
     assert told.out.startswith("# yaml-language-server: $schema=")
     assert json.loads((place / "new" / "s.json").read_text()) == printed
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["trial.outer.lr={choice: [0.1]}"], "trial.outer.lr: a choice of one option"),
+        (["search.trials=9", "trial.outer.lr=0.1"], ""),
+        (["search.trials=99", "trial.outer.lr=0.1"], "search.trials: 99 trials are asked and the"),
+        (["search.trials=10", "search.sampler={name: tpe, startup_trials: 10}"], "never advises"),
+        (["search.pruner={name: successive_halving, first_rung: 8}"], "the first rung is report 8"),
+        (["search.pruner={name: median, warmup: 9}"], "the first 9 reports are spared"),
+        (
+            ["search.pruner={name: median, startup_trials: 40}", "search.trials=40"],
+            "40 trials have",
+        ),
+        (["trial.budget.gradients=100"], "a meta-step takes at least 40"),
+    ],
+)
+def test_what_is_allowed_and_hardly_meant_is_warned_of(cli, space, settings, said):
+    words = [word for setting in settings for word in ("-s", setting)]
+    quiet = ("-s", "search.sampler=random", "-s", "search.pruner=none")
+    told = cli("space", "check", space, "--draws", 1, *quiet, *words)
+    assert told.code == 0
+    assert (said in told.err) if said else not told.err
+    if said:
+        assert told.err.startswith("warning: -s: ")
+
+
+def test_a_warning_names_its_line(cli, space):
+    space.write_text(SPACE.replace("choice: [3, 5]", "choice: [3]"))
+    (warning,) = cli("space", "check", space, "--draws", 1, "--json").json["warnings"][-1:]
+    assert warning.startswith(f"{space}:6:")
+
+
+def test_no_shipped_search_is_warned_of():
+    from metasearch.cli.places import spaces
+    from metasearch.search.config import SearchFile
+    from metasearch.search.lint import findings
+
+    file = spaces() / "classical.yaml"
+    assert findings(str(file), SearchFile.load(file), []) == []

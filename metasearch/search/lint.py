@@ -1,0 +1,110 @@
+"""What is allowed in a search file and hardly meant: draws, trials and rungs that cannot matter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from metasearch import space
+from metasearch.search.config import SearchConfig, SearchFile
+from metasearch.space import Path
+
+Finding = tuple[Path, str]  # where in the file; what, and what to do
+
+
+def lint(file: SearchFile) -> list[Finding]:
+    """Remarks on a sound file, in no order."""
+    trial = file.trial(next(space.covering(file.space)).tree)
+    reports = trial.budget.reports
+    return [
+        *_idle_draws(file.space),
+        *_trials(file),
+        *_rungs(file.search, reports),
+        *_budget(trial),
+    ]
+
+
+def findings(path: str, file: SearchFile, overrides: list[str]) -> list[str]:
+    """The remarks as lines that begin with their places, in the order of the file."""
+    document = space.apply_overrides(space.load(path), overrides)
+    placed = []
+    for where, message in lint(file):
+        mark = document.mark(where)
+        start = f"{mark.source}:{mark.line}:{mark.column}" if mark.line else mark.source
+        name = space.readable(document.tree, where)
+        placed.append((mark.line, mark.column, f"{start}: {name}: {message}"))
+    return [text for *_, text in sorted(placed)]
+
+
+def _idle_draws(tree: Any) -> Iterator[Finding]:
+    """Choices of one option."""
+
+    def walk(node: Any, path: Path) -> Iterator[Finding]:
+        if space.word_of(node) == "choice" and len(node["choice"]) == 1:
+            yield path, "a choice of one option draws nothing. Write the option alone, or add one."
+        if isinstance(node, Mapping):
+            for key, child in node.items():
+                yield from walk(child, (*path, key))
+        elif isinstance(node, list):
+            for i, child in enumerate(node):
+                yield from walk(child, (*path, i))
+
+    yield from walk(tree, ("trial",))
+
+
+def _trials(file: SearchFile) -> Iterator[Finding]:
+    """Too many trials for the space, or too few for who advises them."""
+    search, there = file.search, space.size(file.space).configurations
+    if not file.draws:
+        yield ("trial",), "nothing is drawn, so all trials are alike. Use `metasearch train`."
+    elif there is not None and there < search.trials:
+        yield (
+            ("search", "trials"),
+            f"{search.trials} trials are asked and the space holds {there} recipes: some come "
+            "twice. Ask fewer, or draw more.",
+        )
+    startup = getattr(search.sampler, "startup_trials", 0) or 0
+    if search.trials <= startup and file.draws:
+        yield (
+            ("search", "sampler"),
+            f"the first {startup} trials are drawn at random, and there are {search.trials}: "
+            f"{search.sampler.name!r} never advises. Lower startup_trials, or raise trials.",
+        )
+
+
+def _rungs(search: SearchConfig, reports: int) -> Iterator[Finding]:
+    """Pruners that never get to judge."""
+    pruner = search.pruner
+    first = getattr(pruner, "first_rung", 0)
+    if first >= reports:
+        yield (
+            ("search", "pruner"),
+            f"the first rung is report {first}, and a trial has {reports}: nothing is stopped "
+            "early. Lower first_rung, or raise trial.budget.reports.",
+        )
+    warmup = getattr(pruner, "warmup", 0)
+    if warmup >= reports:
+        yield (
+            ("search", "pruner"),
+            f"the first {warmup} reports are spared, and a trial has {reports}: nothing is stopped "
+            "early. Lower warmup, or raise trial.budget.reports.",
+        )
+    waits = getattr(pruner, "startup_trials", 0)
+    if waits >= search.trials:
+        yield (
+            ("search", "pruner"),
+            f"nothing is stopped before {waits} trials have finished, and there are "
+            f"{search.trials}. Lower startup_trials, or raise trials.",
+        )
+
+
+def _budget(trial: Any) -> Iterator[Finding]:
+    """Budgets that end before the first report can say anything."""
+    budget, source = trial.budget, trial.tasks
+    each, step = budget.gradients // budget.reports, budget.tasks_per_step * source.shot
+    if each < step:
+        yield (
+            ("trial", "budget", "gradients"),
+            f"a report comes every {each:,} gradient evaluations, and a meta-step takes at least "
+            f"{step:,} (tasks_per_step times shot). Raise gradients, or lower reports.",
+        )
