@@ -158,24 +158,24 @@ class RayBackend:
             raise bridge.fault
 
     def _connect(self, stack: contextlib.ExitStack) -> None:
-        address, at_once = self._address, self._resources.max_concurrent
+        address = self._address
         if address is not None:
             knock(address)
             stack.enter_context(_told(joining()))
+        else:
+            stack.enter_context(_private())  # until Ray has ended: it reads its token to the last
         stack.callback(ray.shutdown)  # also of what only half started
         try:
             if address is not None:
                 ray.init(address, log_to_driver=False)
             else:
-                stack.enter_context(_private())
+                at_once, each = self._resources.max_concurrent, self._resources.cpus_per_trial
                 with born_deaf():
                     ray.init(
                         "local",
-                        num_cpus=at_once * self._resources.cpus_per_trial if at_once else None,
-                        include_dashboard=False,
-                        log_to_driver=False,
-                        object_store_memory=_STORE,
-                    )
+                        num_cpus=at_once * each if at_once else None,
+                        include_dashboard=False, log_to_driver=False, object_store_memory=_STORE,
+                    )  # fmt: skip
         except Exception as fault:
             raise unreachable(address, fault) from fault
 

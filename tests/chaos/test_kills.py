@@ -113,17 +113,12 @@ def standing_ray() -> Iterator[str]:
     del os.environ["RAY_AUTH_TOKEN"]
 
 
-def _driver_kills(
-    tmp_path: Path, kills: int, trials: int, waits_s: tuple[float, float], **how: Any
-) -> None:
+def _driver_kills(tmp_path: Path, kills: int, waits_s: tuple[float, float], **how: Any) -> None:
     folder, account = tmp_path / "run", tmp_path / "account"
-    checker, tree = Checker(folder, account), _tree(account, 0.03)
+    checker, tree = Checker(folder, account), _tree(account, 0.1)
     for moment in _moments(how["backend"], *waits_s, kills):
-        # A search that would end before its kill is prolonged; so every kill hits one that runs.
-        left = trials - len(checker.done)
-        more = {"trials": trials if left > 4 else trials + 8}
-        trials = more["trials"]
-        checker.kills += _kill(launch(folder, tree, **how, **more), moment)
+        trials = len(checker.done) + 20  # so that each kill hits a search that runs
+        checker.kills += _kill(launch(folder, tree, **how, trials=trials), moment)
         checker.look()
     process = launch(folder, tree, **how, trials=trials)
     assert process.communicate() == ("trials", "")
@@ -132,13 +127,13 @@ def _driver_kills(
 
 
 def test_thirty_kills_of_a_driver_that_runs_its_trials_itself(tmp_path):
-    _driver_kills(tmp_path, 30, 24, (0.8, 3.0), backend="local")
+    _driver_kills(tmp_path, 30, (0.8, 3.0), backend="local")
 
 
 @pytest.mark.ray
 def test_eight_kills_of_a_driver_with_trials_on_ray(tmp_path, standing_ray):
     how = {"backend": "ray", "max_concurrent": 2, "address": standing_ray}
-    _driver_kills(tmp_path, 8, 16, (4.0, 12.0), **how)
+    _driver_kills(tmp_path, 8, (3.0, 8.0), **how)
 
 
 @pytest.mark.ray
