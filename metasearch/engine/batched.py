@@ -121,9 +121,8 @@ class BatchedAdapted:
             with unrounded(losses[player]):
                 self._move(player, grads)
         if second:
-            for layers in self._layers.values():
-                for layer in layers:
-                    layer.rename()
+            for layer in self._every:
+                layer.rename()
         self._forget()
 
     def meta_gradient(self, losses: Mapping[str, Tensor], order: Order) -> TaskGradients:
@@ -239,9 +238,10 @@ Form = Literal["low_rank", "stacked"]
 
 def formulation(learner: Learner) -> Form | None:
     """How a family's layers can be treated; None is the loop. Tried once per family and shape."""
-    device = next(iter(learner.parameters().values())).device
+    weight = next(iter(learner.parameters().values()))
     family: Hashable = learner.family  # type: ignore[assignment]  # a frozen dataclass
-    return _formulation(family, learner.shape, str(device))
+    with unrounded(weight):
+        return _formulation(family, learner.shape, str(weight.device))
 
 
 @lru_cache(maxsize=64)
