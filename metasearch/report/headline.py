@@ -180,6 +180,10 @@ def _only(record: Record, names: Sequence[str]) -> bool:
 
 
 def _versus(story: Story, name: str, told: Mapping[str, Any]) -> Verdict:
+    if told["low"] is None or told["high"] is None:  # of a single task
+        return Verdict(
+            "open", "not settled", f"whether it is better than {name}: one task says little"
+        )
     gain = -story.sign * told["difference"]
     side = math.copysign(1.0, gain) if told["settled"] else 1.0  # a loss is told as its size
     low, high = sorted(-story.sign * side * told[end] for end in ("low", "high"))
