@@ -10,7 +10,14 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from metasearch.models.base import GenerativeModel, LikelihoodModel, Nets, Noise, rows
+from metasearch.models.base import (
+    GenerativeModel,
+    LikelihoodModel,
+    Nets,
+    Noise,
+    TranslatorModel,
+    rows,
+)
 from metasearch.rng import Stream
 from metasearch.tasks.base import Batch, Shape
 
@@ -112,10 +119,28 @@ class LikelihoodMixture(Mixture):
         return torch.stack(each).logsumexp(0)
 
 
+@dataclass(frozen=True)
+class TranslatorMixture(Mixture):
+    """A mixture whose parts all translate, so that it does too."""
+
+    def translate(self, nets: Nets, batch: Batch) -> Batch:
+        """The mean of what the parts make of each image, by their weights."""
+        made: dict[str, Tensor] = {}
+        for i, (part, weight) in enumerate(zip(self.parts, self.weights, strict=True)):
+            assert isinstance(part, TranslatorModel), "mixture_of sees to it"
+            for domain, images in part.translate(part_of(nets, i), batch).items():
+                made[domain] = made.get(domain, 0) + weight * images
+        return made
+
+
 def mixture_of(parts: Sequence[GenerativeModel], weights: Sequence[float]) -> Mixture:
-    """The mixture, which knows likelihoods if every part does."""
-    whole = all(isinstance(part, LikelihoodModel) for part in parts)
-    return (LikelihoodMixture if whole else Mixture)(tuple(parts), tuple(weights))
+    """The mixture, which knows likelihoods or translates if every part does."""
+    kind = Mixture
+    if all(isinstance(part, LikelihoodModel) for part in parts):
+        kind = LikelihoodMixture
+    elif all(isinstance(part, TranslatorModel) for part in parts):
+        kind = TranslatorMixture
+    return kind(tuple(parts), tuple(weights))
 
 
 def part_of(named: Mapping[str, T], part: int) -> dict[str, T]:

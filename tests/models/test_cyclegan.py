@@ -10,7 +10,10 @@ from metasearch.algorithms import IMAML
 from metasearch.models.adversarial import Hinge, LeastSquares, NonSaturating
 from metasearch.models.base import Learner, TranslatorModel, example
 from metasearch.models.cyclegan import CycleGAN
+from metasearch.models.mixture import mixture_of
+from metasearch.models.untouched import Untouched
 from metasearch.rng import Stream
+from metasearch.scores.base import lacks
 from metasearch.trial.compatibility import misfit
 
 BATCH = example(("a", "b"), (1, 4, 4), 5, Stream(0), dtype=torch.float64)
@@ -108,3 +111,14 @@ def test_what_is_drawn_are_translations_of_the_support_from_a_to_b_first():
 
 def test_a_game_of_translators_has_no_implicit_gradient():
     assert "a game of several players" in misfit(IMAML(), CycleGAN())
+
+
+def test_a_mixture_of_translators_makes_the_mean_of_what_its_parts_make():
+    family, nets = by_hand()
+    mixed = mixture_of([family, Untouched()], [0.25, 0.75])
+    named = {f"0.{name}": net for name, net in nets.items()}
+    assert not lacks(mixed, "translation") and lacks(mixed, "likelihood")
+    want = 0.25 * (0.5 * BATCH["a"] + 0.1) + 0.75 * BATCH["a"]
+    made = mixed.translate(named, BATCH)
+    torch.testing.assert_close(made["b"], want)
+    assert list(made) == ["b", "a"]
