@@ -12,7 +12,7 @@ BIN   := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help docs docs-test quickstart test test-slow check format setup clean bench-engine bench-strategies bench-selection bench-overhead bench-scale chaos bench-families smoke-families
+.PHONY: help docs docs-test quickstart test test-slow check format setup clean bench-engine bench-strategies bench-selection bench-overhead bench-scale bench-search chaos bench-families smoke-families
 
 help: ## Show this text
 	@echo "make quickstart   is the first thing to type; the rest:"
@@ -54,6 +54,9 @@ smoke-families: $(STAMP) ## Search, export and generate with every shipped searc
 
 bench-strategies: $(STAMP) ## Compare every strategy with random, in five regimes (ARGS="--regimes noisy --seeds 3")
 	@$(BIN)/python -m benchmarks.strategies $(ARGS)
+
+bench-search: $(STAMP) ## Replay searches on recorded trials: compute to a reference score (ARGS="--seeds 100")
+	@$(BIN)/python -m benchmarks.search $(ARGS)
 
 bench-selection: $(STAMP) ## Time the choice of tasks against the meta-step it is for
 	@$(BIN)/python -m benchmarks.selection

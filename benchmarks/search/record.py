@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import sys
 import time
 from pathlib import Path
@@ -16,6 +17,8 @@ import numpy as np
 from metasearch.search.config import SearchFile
 from metasearch.search.files import append_line, read_lines, to_json
 
+CURVES = Path(__file__).with_name("curves.npz")
+
 # Draws are finite and unconditional: each sampler can be asked, and each answer is known.
 SPACE = """
 search: {name: recorded}
@@ -24,7 +27,7 @@ trial:
   score: mmd
   judging: {tasks: 48, samples: 16}
   budget: {gradients: 30000, reports: 6, tasks_per_step: 8}
-  outer: {lr: {choice: [0.0005, 0.0015, 0.005]}}
+  outer: {lr: {choice: [0.0005, 0.0015]}}
   models:
     - name: {choice: [vae, gan]}
       latent: {choice: [8, 32]}
@@ -34,7 +37,7 @@ trial:
       inner:
         optimizer: adam
         lr: {choice: [0.003, 0.01, 0.03]}
-        steps: {choice: [1, 3]}
+        steps: 3
         test_steps: 10
 """
 
@@ -53,10 +56,9 @@ def record(file: Path) -> None:
     from metasearch.trial.loop import Trial, bench_for
 
     search, todo = recipes()
-    known = len(list(read_lines(file)))
+    known = [line["params"] for line in read_lines(file)]
     bench = bench_for(search.config(todo[0]))
-    for number in np.random.default_rng(0).permutation(len(todo))[known:]:
-        params = todo[number]
+    for params in (params for params in todo if params not in known):
         config = search.config(params)
         began = time.process_time()
         trial = Trial.open(config, bench)
@@ -65,16 +67,26 @@ def record(file: Path) -> None:
             reports.append(trial.advance())
         trained = time.process_time()
         panel = Panel.gather(config, bench.data, bench.features, "confirm", trial.device)
-        adapter = trial.practice.population.champion().adapter
-        confirmed = measure(adapter, config.engine, panel)
+        confirmed = measure(trial.practice.population.champion().adapter, config.engine, panel)
         line = {
-            "number": int(number),
             "params": params,
-            "steps": [r.step for r in reports],
             "search": [list(r.per_task.values()) for r in reports],
             "confirm": list(confirmed["per_task"].values()),
             "cpu_s": trained - began,
             "judging_s": time.process_time() - trained,
         }
         append_line(file, to_json(line))
-        print(f"{number:4d} {reports[-1].score:8.2f} {trained - began:6.1f} s", file=sys.stderr)
+        print(f"{reports[-1].score:8.2f} {trained - began:6.1f} s", file=sys.stderr)
+
+
+def pack(file: Path, to: Path = CURVES) -> None:
+    """From lines to a small file of arrays, rounded to hundredths."""
+    by_params = {json.dumps(line["params"]): line for line in read_lines(file)}
+    lines = [by_params[json.dumps(params)] for params in recipes()[1]]
+    np.savez_compressed(
+        to,
+        search=np.array([line["search"] for line in lines], np.float32).round(2),
+        confirm=np.array([line["confirm"] for line in lines], np.float32).round(2),
+        cpu_s=np.array([line["cpu_s"] for line in lines], np.float32),
+        judging_s=np.array([line["judging_s"] for line in lines], np.float32),
+    )

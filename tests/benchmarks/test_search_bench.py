@@ -1,0 +1,56 @@
+"""Replays of searches: what is counted is what was recorded, and the same seed plays the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.search.record import recipes
+from benchmarks.search.replay import Moment, Ours, Played, Recorded, play, reached
+from metasearch.search.advisors import NoPruner, RandomSearch
+from metasearch.search.racing import Racing
+
+
+@pytest.fixture(scope="module")
+def data():
+    return Recorded.load()
+
+
+def random(data, seed, race=None):
+    return Ours(data, seed, RandomSearch(), NoPruner(), race)
+
+
+def test_every_recipe_of_the_grid_was_recorded(data):
+    _, all_recipes = recipes()
+    assert len(data.search) == len(data.confirm) == len(all_recipes) == len(data.numbers)
+    assert np.isfinite(data.search).all() and np.isfinite(data.confirm).all()
+    assert (data.cpu_s > data.rungs * data.judging_s).mean() > 0.9, "judging is part of it"
+
+
+def test_without_stops_every_trial_costs_what_it_was_recorded_to(data):
+    one = play(random(data, 3), data, trials=12)
+    assert (one.whole, one.judged) == (12, 1.0)
+    player = random(data, 3)
+    asked = [player.ask()[1] for _ in range(12)]
+    player.close()
+    spent = sum(max(data.cpu_s[i], data.rungs * data.judging_s[i]) for i in asked)
+    assert one.moments[-1].seconds == pytest.approx(spent)
+    assert one.winner == min(asked, key=lambda i: data.search[i, -1].mean())
+
+
+def test_the_same_seed_plays_the_same_and_a_race_judges_less(data):
+    one, two = (play(random(data, 1, Racing()), data, trials=15) for _ in range(2))
+    assert one == two
+    free = play(random(data, 1), data, trials=15)
+    assert one.judged < free.judged and one.whole < free.whole
+
+
+def test_a_score_is_reached_when_it_is_held_for_good(data):
+    order = np.argsort(data.confirmed)
+    good, bad = int(order[0]), int(order[-1])
+    played = Played(
+        [Moment(1.0, good), Moment(2.0, bad), Moment(3.0, good), Moment(4.0, good)], 1, 4
+    )
+    assert reached(played, data, data.confirmed[good]) == 3.0
+    assert reached(played, data, data.confirmed[good] - 1) == np.inf
+    assert reached(played, data, data.confirmed[bad]) == 1.0
