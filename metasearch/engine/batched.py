@@ -51,7 +51,7 @@ class Batched:
         Raises:
             ConfigError: the family has no part called ``inner.adapts``.
         """
-        form = formulation(learner)
+        form = formulation(learner) if learner.parameters() else None
         if inner.steps == 0:
             return Shared(learner, tasks, rates or {}, twins_at if form else modules_at)
         if form is None:
