@@ -141,6 +141,7 @@ import json, sys
 from pathlib import Path
 from metasearch.bundle.load import load_bundle
 from metasearch.errors import MetasearchError
+import metasearch.trial.rooms  # what says which plug-in a bundle lacks
 
 good, images, *bad = sys.argv[1:]
 load_bundle(good).adapt(images).sample(2)  # now everything lazy is loaded
