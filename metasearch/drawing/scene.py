@@ -132,7 +132,7 @@ def shortened(text: str, room: float, size: float = 12.0) -> str:
     """A text that fits into so many pixels, its middle left out if it must be.
 
     >>> shortened("models[0].vae.objective.beta", 100)
-    'models…e.beta'
+    'models…ve.beta'
     """
     if text_width(text, size) <= room:
         return text
