@@ -14,9 +14,9 @@ from metasearch.models.base import Learner, example, rows
 from metasearch.rng import Stream
 from metasearch.tasks.base import Batch
 
-# An inner step that is differentiated through keeps its own backward pass too: about two more
-# passes' worth of what the forward pass keeps.
-_SECOND_ORDER = 3
+# An inner step that is differentiated through keeps its own backward pass too: about three more
+# passes' worth of what the forward pass keeps, for kernels of derivatives keep their arguments.
+_SECOND_ORDER = 4
 
 
 def tasks_at_once(
@@ -32,7 +32,7 @@ def tasks_at_once(
     kept = _kept(family, learner.shape, per_task, given.shape[1] if given is not None else 0)
     weights = sum(p.numel() * p.element_size() for p in learner.parameters().values())
     if order == 2:
-        need = (inner.steps + 1) * (kept * _SECOND_ORDER + 2 * weights)
+        need = (inner.steps + 1) * (kept * _SECOND_ORDER + 3 * weights)
     else:
         need = kept + weights * (4 if inner.optimizer == "adam" or inner.momentum else 2)
     return max(1, min(tasks, bytes_ // max(need, 1)))
