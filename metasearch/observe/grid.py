@@ -25,7 +25,7 @@ MARGIN = 14
 LEADING = 3  # between the lines of a label
 WRAP = 18  # characters of a label on one line
 LAYOUT = "metasearch"  # the text chunk of a PNG that says where its pictures are
-TITLES = ("support", "before adapting", "after adapting")
+TITLES = ("support", "before adapting", "after adapting", "the truth")
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,10 @@ def _blocks(
     samples: SampleGrid, font: ImageFont.FreeTypeFont, cell: int, columns: int
 ) -> list[_Block]:
     blocks = []
-    arrays = (samples.support, samples.before, samples.after)
+    arrays = (samples.support, samples.before, samples.after, samples.truth)
     for title, pictures in zip(TITLES, arrays, strict=True):
+        if pictures is None:
+            continue
         _check(title, pictures, len(samples.tasks))
         n = pictures.shape[1]
         if n == 0:

@@ -44,8 +44,8 @@ def _grid(pixels: np.ndarray, layout: dict[str, Any]) -> SampleGrid:
     found = {b["title"]: _block(pixels, b, layout["tops"], channels) for b in layout["blocks"]}
     some = next(iter(found.values()))
     empty = np.zeros((len(tasks), 0, *some.shape[2:]), np.uint8)
-    support, before, after = (found.get(title, empty) for title in TITLES)
-    return SampleGrid(tasks, support, before, after)
+    support, before, after = (found.get(title, empty) for title in TITLES[:3])
+    return SampleGrid(tasks, support, before, after, found.get(TITLES[3]))
 
 
 def _block(pixels: np.ndarray, block: dict[str, Any], tops: list[int], channels: int) -> np.ndarray:

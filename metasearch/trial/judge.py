@@ -18,6 +18,7 @@ from metasearch.models.conditions import conditioned
 from metasearch.rng import Stream
 from metasearch.scores.base import Features, Score, Subject, by_task, lacks
 from metasearch.scores.features import one_thread
+from metasearch.scores.translation import translated
 from metasearch.tasks.base import (
     Batch,
     Episodes,
@@ -106,7 +107,10 @@ def judge(adapter: AnyAdapter, engine: Engine, panel: Panel, race: Race | None =
     after, new, diverged = scored(adapter, engine, panel, race)
     first = replace(panel, scores=panel.scores[:1])  # the others are asked of what adapted only
     before, old, _ = scored(adapter.still(), engine, first)
-    grid = _grid(panel.episodes, before=old, after=new)
+    if panel.episodes.paired and not lacks(adapter.learner.family, "translation"):
+        grid = _beside_the_truth(adapter, engine, panel)
+    else:
+        grid = _grid(panel.episodes, before=old, after=new)
     return Verdicts(after, before, diverged, grid, domain=next(iter(new)))
 
 
@@ -223,6 +227,26 @@ def _grid(episodes: Episodes, *, before: Batch, after: Batch) -> SampleGrid:
         sides = [torch.cat([given[:, : x.shape[1]], x[:, : given.shape[1]]], 3) for x in sides]
     support, old, new = sides
     return SampleGrid(episodes.tasks[:SHOWN], _pixels(support), _pixels(old), _pixels(new))
+
+
+def _beside_the_truth(adapter: AnyAdapter, engine: Engine, panel: Panel) -> SampleGrid:
+    """Query images of the first few tasks, above what they became and what they should become.
+
+    They are adapted to once more for it: translations of query images are no samples.
+    """
+    few = range(min(SHOWN, len(panel.tasks)))
+    episodes = panel.episodes.select(few)
+    support, query = episodes.support, episodes.query
+    subjects = (_adapted_to(state, engine, panel, few) for state in (adapter.still(), adapter))
+    before, after = (translated(subject, query) for subject in subjects)
+    to = next(iter(after))
+    given = next(domain for domain in query if domain != to)
+    shown = ((support, support), (query, before), (query, after), (query, query))
+    sides = [
+        torch.cat([by_task(x, len(few))[:, :8] for x in (above[given], below[to])], 3)
+        for above, below in shown
+    ]
+    return SampleGrid(panel.tasks[: len(few)], *map(_pixels, sides))
 
 
 def _pixels(images: Tensor) -> np.ndarray:

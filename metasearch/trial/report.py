@@ -30,6 +30,7 @@ class SampleGrid:
     support: np.ndarray
     before: np.ndarray
     after: np.ndarray
+    truth: np.ndarray | None = None  # what `after` should show, where that is known
 
 
 class Snapshot(Protocol):

@@ -29,6 +29,13 @@ def test_pictures_come_back_as_they_were(tmp_path, channels, h, w):
     assert back.tasks == given.tasks
     for name in ("support", "before", "after"):
         np.testing.assert_array_equal(getattr(back, name), getattr(given, name))
+    assert back.truth is None
+
+
+def test_the_truth_comes_back_where_it_is_shown(tmp_path):
+    given, path = grid(1, 16, 16, counts=(5, 8, 8, 8)), tmp_path / "1.png"
+    path.write_bytes(to_png(sample_grid(given)))
+    np.testing.assert_array_equal(read_sheet(path).truth, given.truth)
 
 
 def test_a_block_that_was_left_out_comes_back_empty(tmp_path):
