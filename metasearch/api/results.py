@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from metasearch.api.html import table
 from metasearch.errors import EnvironmentFault, RunError
 from metasearch.observe.text import interval
-from metasearch.report import PLOTS, Gallery, Story, gallery
+from metasearch.report import PLOTS, Gallery, Story, gallery, leave_report
 from metasearch.search.leaders import Leaders, Place
 from metasearch.search.ledger import Record, Run
 
@@ -250,6 +250,7 @@ def _export(run: Run, folder: Path, trial: int | None) -> Path:
 
     search = SearchFile.load(run.folder / "search.yaml").search
     export(run, folder, trial=trial, confirm=search.confirm, baselines=search.baselines)
+    leave_report(run.folder)
     return folder
 
 

@@ -77,6 +77,7 @@ class Search:
         from metasearch.observe.progress import Progress
         from metasearch.observe.tensorboard import TensorBoard
         from metasearch.observe.trial_files import TrialFiles
+        from metasearch.report import LiveReport, leave_report
         from metasearch.search.process import limit_threads, threads_restored
         from metasearch.search.rehearsal import open_data
         from metasearch.search.run import Plan as Searched
@@ -91,6 +92,7 @@ class Search:
                 *([] if quiet else [Progress()]),
                 TrialFiles(),
                 TensorBoard(),
+                LiveReport(),
             ]
             summary = run_search(
                 plan,
@@ -99,6 +101,7 @@ class Search:
                 backend=make_backend(self.file.search, self.folder, address=address),
                 data=data,
             )
+        leave_report(self.folder)
         return Result.of(self.folder, interrupted=summary.interrupted)
 
     def __repr__(self) -> str:

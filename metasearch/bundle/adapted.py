@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -96,6 +97,20 @@ class Adaptation:
             )
         x = self._read(images)
         return self._drawn(len(x), seed, lambda _, mine: dict.fromkeys(self.domains, x[mine]))
+
+    def write_program(self, path: str | Path) -> dict[str, Any]:
+        """The adapted generator as a program that needs no metasearch: .pt2, or .onnx.
+
+        What it takes and how exact it is comes back; see `metasearch.bundle.program`.
+
+        Raises:
+            ConfigError: `path` ends otherwise.
+            DataError: it is a mixture, or torch cannot trace the family.
+            EnvironmentFault: a package for ONNX is missing, or what was written draws otherwise.
+        """
+        from metasearch.bundle.program import write_program
+
+        return write_program(self, Path(path))
 
     def given(self, domain: str | None = None) -> Tensor:
         """Your images (of the first domain) as the model saw them, [n, c, h, w] in [0, 1]."""

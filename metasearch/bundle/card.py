@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from metasearch.bundle.remarks import remarks
+from metasearch.tasks.licence import UNKNOWN
 from metasearch.trial.config import TrialConfig
 
 
@@ -74,6 +75,11 @@ images = model.adapt("folder/with/a/few/images").sample(64, seed=0)  # [64, c, h
 Trials were ranked on `search` tasks, the best few again on `confirm` tasks, and `test` tasks were
 {_openings(report["test_openings"])}. The winner of a search looks better on `search` than it is.
 {_remarks(report)}{_watched(report)}
+## On what terms
+
+Images it learned from: {provenance.get("data_licence", UNKNOWN)}. What a model draws may come close
+to them; whether the terms of the data reach it is for you to judge.
+
 ## Where it comes from
 
 | | |

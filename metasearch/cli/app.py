@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import sys
 import time
@@ -96,10 +97,16 @@ def build() -> typer.Typer:
     for panel, verbs in VERBS.items():
         for verb in verbs:
             name = "list" if verb is look.list_runs else None
-            app.command(name, rich_help_panel=panel)(verb)
+            app.command(name, help=flowing(verb.__doc__), rich_help_panel=panel)(verb)
     app.add_typer(space_verbs, name="space", rich_help_panel="Prepare")
     app.add_typer(cluster.cluster_verbs, name="cluster", rich_help_panel="Prepare")
     return app
+
+
+def flowing(text: str | None) -> str:
+    """A docstring whose paragraphs are lines, for terminals narrower and wider than the code."""
+    paragraphs = inspect.cleandoc(text or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def run(arguments: Sequence[str]) -> int:

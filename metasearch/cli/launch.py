@@ -30,6 +30,7 @@ def launch(
     from metasearch.observe.progress import Progress
     from metasearch.observe.tensorboard import TensorBoard
     from metasearch.observe.trial_files import TrialFiles
+    from metasearch.report import LiveReport
     from metasearch.search.process import limit_threads
     from metasearch.search.rehearsal import open_data
     from metasearch.search.run import Plan, make_backend, run_search
@@ -40,7 +41,7 @@ def launch(
     summary = run_search(
         Plan.of(file),
         folder,
-        [Progress(), TrialFiles(), TensorBoard()],
+        [Progress(), TrialFiles(), TensorBoard(), LiveReport()],
         backend=make_backend(file.search, folder, address=address),
         resume=resume,
         data=data,
@@ -65,6 +66,7 @@ def conclude(summary: Summary, *, as_json: bool) -> int:
     elif summary.exit_code == 3:
         note(f"no trial finished, so nothing can be exported. See: {command('show', name)}")
     elif not as_json:
+        result(f"look at it: open {short(run.folder / 'report.html')} in a browser")
         result("next")
         bundle = short(run.folder.with_name(f"{run.folder.name}-best"))
         result(f"  {command('best', name)}")

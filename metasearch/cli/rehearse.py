@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from metasearch.cli.output import note, pairs, result, result_json
 from metasearch.cli.places import short
 
+_FEW = 8  # whole trials, below which a search can hardly tell recipes apart
+
 if TYPE_CHECKING:
     from metasearch.search.config import SearchFile
 
@@ -22,6 +24,30 @@ def rehearse(file: SearchFile, folder: Path, *, as_json: bool) -> None:
         result_json(told)
     else:
         result(text(file, told))
+        for line in advice(told):
+            note(line)
+
+
+def advice(told: dict[str, Any]) -> list[str]:
+    """What to change where the time asked for is too short for a search."""
+    trial_s, time_s = told["trial_s"]["mean"], told["time_s"]
+    begun = told["slots"] * time_s / trial_s  # trials that end within it, one after another
+    if begun >= min(_FEW, told["trials"]):
+        return []
+    from metasearch.observe.text import number, span
+
+    fits = int(float(f"{told['gradients_per_trial'] * begun / _FEW:.1g}"))
+    return [
+        f"warning: within {span(time_s)} there is room for {number(begun)} whole trials, too few "
+        f"to learn from. Give more, as --time {_hours(_FEW * trial_s / told['slots'])}, or smaller "
+        f"trials, as -s trial.budget.gradients={fits}."
+    ]
+
+
+def _hours(seconds: float) -> str:
+    """As `--time` takes it, rounded up."""
+    minutes = math.ceil(seconds / 60)
+    return f"{minutes}m" if minutes < 120 else f"{math.ceil(minutes / 60)}h"
 
 
 def text(file: SearchFile, told: dict[str, Any]) -> str:
@@ -44,7 +70,8 @@ def text(file: SearchFile, told: dict[str, Any]) -> str:
                     f"{search.gpus_per_trial:g} GPU per trial"),
         ("data", f"{told['data']['source']}: {splits} tasks"),
         ("budget", f"{told['gradients_per_trial']:,} gradient evaluations per trial"),
-        ("measured", f"{len(steps)} recipes: {', '.join(steps)} ms a meta-step; "
+        ("measured", f"{len(steps)} recipe{'s' * (len(steps) > 1)}: "
+                     f"{', '.join(steps)} ms a meta-step; "
                      f"{judging} s to judge"),
         ("a trial", f"about {span(trial_s['mean'])} ({span(trial_s['min'])} to "
                     f"{span(trial_s['max'])}), if it is not stopped early"),

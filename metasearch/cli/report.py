@@ -32,12 +32,7 @@ def report(
 
 
 def leave_report(folder: Path) -> None:
-    """Write the page into a run folder at the end of a search or an export, whatever comes of it:
-    what was found is not lost for a page that could not be drawn.
-    """
-    from metasearch.report import write_report
+    """Write the page into a run folder at the end of a search or an export, and say where."""
+    from metasearch.report import leave_report as leave
 
-    try:
-        note(f"report: {short(write_report(folder))}")
-    except Exception as fault:  # the search is over and written down
-        note(f"no report could be written ({type(fault).__name__}: {fault})")
+    leave(Path(short(folder)), note)

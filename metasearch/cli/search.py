@@ -208,6 +208,7 @@ def _present(run: Run, bundle: Path, report: dict[str, Any], *, as_json: bool) -
     result()
     result(report_text(report))
     result()
+    result(f"look at it: open {short(run.folder / 'report.html')} in a browser")
     result("next")
     picture = short(run.folder / "generated.png")
     for words in (

@@ -11,11 +11,14 @@ import typer
 from metasearch.cli.output import Json, note, result, result_json, table
 from metasearch.cli.places import RunName, command, find_run, short
 from metasearch.cli.report import leave_report
+from metasearch.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from metasearch.bundle.adapted import Adaptation
+    from metasearch.bundle.images import Images
+    from metasearch.bundle.load import Bundle
     from metasearch.search.ledger import Run
 
 BundleArg = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder `export` wrote.")]
@@ -103,8 +106,16 @@ def generate(
     *,
     support: Annotated[
         Path,
-        typer.Option(help="A folder of images of one class (or trainA, trainB, testA); one image."),
+        typer.Option(help="A folder of images of one class (or trainA, trainB, testA), or images."),
     ],
+    more: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="IMAGE", help="More, where --support is photos/*.jpg."),
+    ] = None,
+    grid: Annotated[
+        str | None,
+        typer.Option(metavar="COLSxROWS", help="The image is a contact sheet of so many, as 5x2."),
+    ] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="How many images to draw.")] = 16,
     out: Annotated[Path, typer.Option("-o", "--out", help="The picture.")] = Path("samples.png"),
     each: Annotated[
@@ -112,6 +123,10 @@ def generate(
     ] = None,
     steps: Annotated[
         int | None, typer.Option(min=0, help="Adapt with so many steps, not as trained.")
+    ] = None,
+    program: Annotated[
+        Path | None,
+        typer.Option(help="Write the adapted generator as a program, too: FILE.pt2, or FILE.onnx."),
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed draws the same images.")] = 0,
     as_json: Json = False,
@@ -122,24 +137,57 @@ def generate(
     of trainA over, or those of testA, if there are any.
 
     Example: metasearch generate quickstart-best --support my-images -n 16 -o samples.png
+
+    Example: metasearch generate quickstart-best --support sheet.jpg --grid 5x1
     """
     from metasearch.bundle.adapted import picture, save_images
     from metasearch.bundle.load import load_bundle
 
     loaded = load_bundle(bundle)
-    by_class = any("y" in part.adapter.learner.family.domains for part in loaded.parts)
-    images, labels = labelled(support) if by_class else (support, None)
+    images, labels = _images(loaded, support, more or [], grid)
     adapted = loaded.adapt(images, steps=steps, seed=seed, labels=labels)
     samples, asked = _drawn(adapted, support, n, seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     picture(adapted, samples, asked).save(out, format="PNG")
     if each is not None:
         save_images(samples, each)
+    written = adapted.write_program(program) if program else None
     if as_json:
         folder = str(each) if each else None
-        result_json({"picture": str(out), "images": len(samples), "folder": folder})
-    else:
-        result(f"{len(samples)} images, your own to the left: {short(out)}")
+        told = {"picture": str(out), "images": len(samples), "folder": folder, "program": written}
+        result_json(told)
+        return
+    result(f"{len(samples)} images, your own to the left: {short(out)}")
+    if written:
+        result(program_text(written))
+
+
+def _images(
+    bundle: Bundle, support: Path, more: list[Path], grid: str | None
+) -> tuple[Images, list[int] | None]:
+    """What to adapt to, and the class of each image where the model goes by classes."""
+    from metasearch.bundle.contact import contact_sheet
+
+    if grid is not None:
+        if more:
+            raise ConfigError("--grid is of one picture; give one, or no grid.")
+        return contact_sheet(support, grid), None
+    if more:
+        return [support, *more], None
+    by_class = any("y" in part.adapter.learner.family.domains for part in bundle.parts)
+    return labelled(support) if by_class else (support, None)
+
+
+def program_text(told: dict[str, Any]) -> str:
+    """What was written, and what whoever runs it has to know."""
+    takes = ", ".join(
+        f"{name} [{', '.join(map(str, one['shape']))}] ({one['drawn']})"
+        for name, one in told["inputs"].items()
+    )
+    return (
+        f"program: {short(Path(told['file']))} takes {takes} and gives {told['output']}; "
+        f"at most {told['difference']:.1g} from the model's"
+    )
 
 
 def _drawn(adapted: Adaptation, support: Path, n: int, seed: int) -> tuple[Tensor, Tensor | None]:

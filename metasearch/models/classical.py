@@ -40,7 +40,7 @@ class Pixels:
 
     def parts(self, nets: Nets, heard: Tensor, mean: Tensor, sets: Tensor) -> Parts:  # noqa: ARG002
         """One."""
-        return mean.new_zeros(len(mean), 1), mean.unsqueeze(1), 1 - mean.unsqueeze(1)
+        return mean.new_zeros(mean.shape[0], 1), mean.unsqueeze(1), 1 - mean.unsqueeze(1)
 
     def drawn(self, nets: Nets, images: Tensor, mean: Tensor, noise: Noise) -> Tensor:  # noqa: ARG002
         """The chance of each pixel, whichever image the row is drawn for."""
@@ -77,7 +77,7 @@ class Kernel:
 
     def parts(self, nets: Nets, heard: Tensor, mean: Tensor, sets: Tensor) -> Parts:
         """The mean, then each image in each place, [rows, 1 + k * shifts, ...]."""
-        n, places = len(mean), self._shifts()
+        n, places = mean.shape[0], self._shifts()
         copies = torch.stack([_shifted(sets, *place) for place in places], 2).flatten(1, 2)
         smear = torch.sigmoid(_told(nets["smear"], mean)).reshape(n, 1, *[1] * (mean.dim() - 1))
         light, dark = (
@@ -104,7 +104,7 @@ class Kernel:
         edges = _told(nets["shift"], mean).softmax(1).cumsum(1)
         place = (which[:, 1:] >= edges[:, :-1]).sum(1)
         copies = torch.stack([_shifted(images, *p) for p in self._shifts()], 1)
-        copy = copies[torch.arange(len(place)), place]
+        copy = copies[torch.arange(place.shape[0]), place]
         smear, share = (
             torch.sigmoid(_told(nets[name], mean)).reshape(-1, 1, 1, 1)
             for name in ("smear", "share")
@@ -192,7 +192,7 @@ def _posterior(nets: Nets, batch: Batch) -> tuple[Tensor, Tensor]:
     mask = heard.reshape(*heard.shape, 1, 1, 1)
     sets = torch.where(mask, _light(given), 0.0)
     strength = _told(nets["strength"], given).exp().reshape(-1, 1, 1, 1)
-    prior = torch.sigmoid(_told(nets["prior"], given)).reshape(len(given), *given.shape[2:])
+    prior = torch.sigmoid(_told(nets["prior"], given)).reshape(given.shape[0], *given.shape[2:])
     count = heard.sum(1).reshape(-1, 1, 1, 1)
     return (strength * prior + sets.sum(1)) / (strength + count), sets
 
@@ -206,7 +206,7 @@ def _number(n: int) -> nn.Module:
 
 def _told(net: Net, like: Tensor) -> Tensor:
     """The numbers of a net, for each row: [rows, n]."""
-    told: Tensor = net(like.new_full((len(like), 1), GAIN))
+    told: Tensor = net(like.new_full((like.shape[0], 1), GAIN))
     return told
 
 

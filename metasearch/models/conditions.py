@@ -61,6 +61,9 @@ def each_set_once(net: Net, batch: Batch) -> Tensor:
     """What `net` makes of every image given, [rows, k, ...]; one call for rows that share a set."""
     given = batch["given"]
     k = given.shape[1]
+    if torch.compiler.is_exporting():  # a program cannot look at which rows share a set
+        found = net(given.flatten(0, 1))
+        return found.reshape(-1, k, *found.shape[1:])
     _, lengths = torch.unique_consecutive(batch["set"], return_counts=True)
     shared = int(lengths[0]) if bool((lengths == lengths[0]).all()) else 1
     found = net(given[::shared].flatten(0, 1))

@@ -198,7 +198,7 @@ class FlowMatching:
         x, step = noise["start"], 1 / self.steps
 
         def velocity(x: Tensor, at: int) -> Tensor:
-            return nets["velocity"](x, clock(x.new_full((len(x),), at * step)))
+            return nets["velocity"](x, clock(x.new_full((x.shape[0],), at * step)))
 
         for k in range(self.steps):
             v = velocity(x, k)

@@ -92,7 +92,7 @@ class CanvasWriter(nn.Module):
         """Latents [n, latent] to images [n, c, h, w] in [-1, 1]."""
         states = self.writer(z.unsqueeze(1).expand(-1, self.count, -1))
         parts = self.decoder(states.flatten(0, 1))
-        return torch.tanh(parts.reshape(len(z), self.count, *parts.shape[1:]).sum(1))
+        return torch.tanh(parts.reshape(z.shape[0], self.count, *parts.shape[1:]).sum(1))
 
 
 class StrokeWriter(nn.Module):
@@ -154,7 +154,7 @@ class StrokeWindows(nn.Module):
     def forward(self, steps: Tensor) -> Tensor:
         """Steps [n, length, 3] to logits [n]."""
         x = seen(steps)
-        x = torch.cat([x, _clock(x).expand(len(x), -1, -1)], -1)
+        x = torch.cat([x, _clock(x).expand(x.shape[0], -1, -1)], -1)
         for layer in self.layers:
             padded = F.pad(x, (0, 0, 1, 2 + x.shape[1] % 2))
             x = layer(padded.unfold(1, _WINDOW, 2).flatten(2))

@@ -80,7 +80,7 @@ class Matching:
         `of` is [rows * m, ...]: m questions a row.
         """
         assert ask is not None, "matching has nets that ask"
-        questions = ask(of).reshape(len(memory), -1, memory.shape[2])
+        questions = ask(of).reshape(memory.shape[0], -1, memory.shape[2])
         return questions @ memory.mT / memory.shape[2] ** 0.5
 
 
@@ -194,13 +194,13 @@ class Told:
     def of(reading: Average | Matching, nets: Nets, batch: Batch, heard: Tensor) -> Told:
         """Remember what `batch` gives; whatever is not heard is left out, be it finite or not."""
         given = each_set_once(nets["encoder"], batch).masked_fill(~heard.unsqueeze(2), 0)
-        learned = nets["learned"](given.new_ones(len(given), 1))
+        learned = nets["learned"](given.new_ones(given.shape[0], 1))
         memory = torch.cat([learned.unsqueeze(1), given], 1)
-        return Told(reading, nets, memory, torch.cat([heard.new_ones(len(heard), 1), heard], 1))
+        return Told(reading, nets, memory, torch.cat([heard.new_ones(heard.shape[0], 1), heard], 1))
 
     def prior(self) -> Gaussian:
         """p(z|S) of each row."""
-        nothing = self.memory.new_ones(len(self.memory), 1)
+        nothing = self.memory.new_ones(self.memory.shape[0], 1)
         return Gaussian.of(self.nets["prior"](self._read("ask_prior", nothing)))
 
     def posterior(self, seen: Tensor) -> Gaussian:
@@ -217,7 +217,7 @@ class Told:
         answers = self.reading.answers(self.nets.get(ask), of, self.memory)
         share = answers.masked_fill(~self.heard.unsqueeze(1), -torch.inf).softmax(2)
         read = share @ self.memory  # [rows, m or 1, features]
-        return read.expand(-1, len(of) // len(read), -1).flatten(0, 1)
+        return read.expand(-1, of.shape[0] // read.shape[0], -1).flatten(0, 1)
 
 
 def _first(heard: Tensor, share: Tensor) -> Tensor:

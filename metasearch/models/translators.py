@@ -144,7 +144,7 @@ def with_places(x: Tensor) -> Tensor:
     From -1 to 1. Source: Liu et al., "An Intriguing Failing of Convolutional Neural Networks and
     the CoordConv Solution", 2018, section 3.
     """
-    return torch.cat([x, _places(x).expand(len(x), -1, -1, -1)], 1)
+    return torch.cat([x, _places(x).expand(x.shape[0], -1, -1, -1)], 1)
 
 
 def moved(x: Tensor, by: Tensor) -> Tensor:

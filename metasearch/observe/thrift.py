@@ -14,19 +14,24 @@ class Thrift:
 
     Args:
         share: of the time, at most; infinity does everything.
+        least_s: seconds to wait after each time, however short it was.
         clock: seconds that never go back.
     """
 
-    def __init__(self, share: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, share: float, clock: Callable[[], float] = time.monotonic, *, least_s: float = 0.0
+    ) -> None:
         self._share = share
+        self._least_s = least_s
         self._clock = clock
         self._from = clock()
 
-    def __call__(self, do: Callable[[], None]) -> bool:
+    def __call__(self, do: Callable[[], object]) -> bool:
         """Do it, or leave it; says which."""
         began = self._clock()
         if began < self._from:
             return False
         do()
-        self._from = began + (self._clock() - began) / self._share
+        took = self._clock() - began
+        self._from = began + max(took / self._share, self._least_s)
         return True

@@ -10,6 +10,7 @@ import textwrap
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from metasearch.registry.table import OneOf, Table, name_of
@@ -58,7 +59,8 @@ def settings(cls: type) -> list[Setting]:
     return found
 
 
-def comments(cls: type) -> dict[str, str]:
+@cache  # finding the source of a class means reading its whole module
+def comments(cls: type) -> Mapping[str, str]:
     """What is written behind the fields of a component class, in its source: what they mean.
 
     Empty where there is no source, as in a program that was packed.

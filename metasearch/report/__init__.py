@@ -4,9 +4,19 @@ Everything is read from the folder's JSON, JSONL and PNG files; neither torch, R
 loaded, and nothing in the folder is run.
 """
 
-from metasearch.report.page import render, write_report
+from metasearch.report.live import LiveReport
+from metasearch.report.page import leave_report, render, write_report
 from metasearch.report.pictures import Gallery, gallery
 from metasearch.report.plots import PLOTS
 from metasearch.report.story import Story
 
-__all__ = ["PLOTS", "Gallery", "Story", "gallery", "render", "write_report"]
+__all__ = [
+    "PLOTS",
+    "Gallery",
+    "LiveReport",
+    "Story",
+    "gallery",
+    "leave_report",
+    "render",
+    "write_report",
+]

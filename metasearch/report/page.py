@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,16 @@ def write_report(folder: Path | str, to: Path | None = None) -> Path:
         )
     write_atomically(path, render(story), sync=False)
     return path
+
+
+def leave_report(folder: Path, tell: Callable[[str], None] = lambda _: None) -> None:
+    """Write the page at the end of a search or an export, whatever comes of it: what was found is
+    not lost for a page that could not be drawn.
+    """
+    try:
+        tell(f"report: {write_report(folder)}")
+    except Exception as fault:  # the search is over and written down
+        tell(f"no report could be written ({type(fault).__name__}: {fault})")
 
 
 def render(story: Story) -> str:

@@ -31,6 +31,7 @@ from metasearch.search.files import read_json, to_json, write_atomically
 from metasearch.search.leaders import Leaders
 from metasearch.search.ledger import Record, Run
 from metasearch.search.opening import OPENED
+from metasearch.tasks.licence import licence_of
 from metasearch.trial.checkpoint import MANIFEST
 from metasearch.trial.config import from_data
 from metasearch.trial.loop import Bench, bench_for
@@ -251,6 +252,7 @@ def _provenance(run: Run, winner: Candidate, bench: Bench) -> dict[str, Any]:
         **({"together": _told(0, _numbers(winner))} if winner.together else {}),
         "seed": winner.config.seed,
         "data": winner.config.tasks.name,
+        "data_licence": licence_of(winner.config.tasks),
         "data_fingerprint": bench.data.fingerprint,
         "features": bench.features.fingerprint if bench.features else "none",
         "plugins": plugins_in(to_data(winner.config)),

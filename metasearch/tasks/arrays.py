@@ -9,6 +9,7 @@ from metasearch.registry import component
 from metasearch.tasks.archive import read_archive
 from metasearch.tasks.image_tasks import ImageTasks
 from metasearch.tasks.layout import Channels
+from metasearch.tasks.licence import stated
 from metasearch.tasks.reading import (
     Invert,
     Leaks,
@@ -44,6 +45,11 @@ class Arrays:
     def __post_init__(self) -> None:
         """Refuse sizes, counts and shares that mean nothing."""
         check_settings(self.size, self.shot, self.query, self.anchor, self.ratios)
+
+    @property
+    def licence(self) -> str:
+        """Terms of the images."""
+        return stated(self.path)
 
     def open(self) -> ImageTasks:
         """Read, split, check for leaks.

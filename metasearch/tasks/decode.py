@@ -24,7 +24,7 @@ MAX_PIXELS = 16 * 2**20
 MAX_CORRUPT = 0.05
 MAX_BYTES = 4 * 2**30  # of all decoded images together
 
-_BROKEN = (
+BROKEN = (
     OSError,
     ValueError,
     SyntaxError,  # how Pillow says that a PNG is damaged
@@ -69,11 +69,11 @@ def decode_all(members: Sequence[Member], size: int, channels: int | None) -> De
         )
     out = Decoded(np.zeros((0, channels or 1, size, size), np.uint8), [])
     pictures = []
-    with _quiet():
+    with quiet():
         for i, member in enumerate(members):
             try:
-                picture = _decode(member.read(), out)
-            except _BROKEN as error:
+                picture = decode_one(member.read(), out)
+            except BROKEN as error:
                 out.corrupt.append(f"{'/'.join(member.parts)}: {_reason(error)}")
                 continue
             pictures.append(resize_square(np.asarray(picture), size))
@@ -90,7 +90,7 @@ def decode_all(members: Sequence[Member], size: int, channels: int | None) -> De
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Pillow's remarks on odd metadata are no news; its doubts about huge images are errors."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -105,9 +105,17 @@ def _reason(error: BaseException) -> str:
     return text[:120] or type(error).__name__
 
 
-def _decode(data: bytes, seen: Decoded) -> Image.Image:
-    """To mode L or RGB, upright, the first frame only."""
+def decode_one(data: bytes, seen: Decoded) -> Image.Image:
+    """To mode L or RGB, upright, the first frame only; `seen` counts its size and mode.
+
+    A photograph in JPEG that is too large is decoded at a half, a fourth or an eighth of its size.
+
+    Raises:
+        `BROKEN`: one of these: it cannot be decoded, or is too large.
+    """
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        if max(image.size) > MAX_SIDE:
+            image.draft(None, (MAX_SIDE // 2, MAX_SIDE // 2))  # does nothing but to a JPEG
         width, height = image.size
         if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
             raise ValueError(f"{width}x{height} pixels; at most {MAX_SIDE} a side, and 16 million")

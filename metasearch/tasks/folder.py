@@ -8,6 +8,7 @@ from typing import Literal
 from metasearch.registry import component
 from metasearch.tasks.image_tasks import ImageTasks
 from metasearch.tasks.layout import Channels, classes_of, read_members
+from metasearch.tasks.licence import stated
 from metasearch.tasks.reading import (
     Invert,
     Leaks,
@@ -45,6 +46,11 @@ class Folder:
     def __post_init__(self) -> None:
         """Refuse sizes, counts and shares that mean nothing."""
         check_settings(self.size, self.shot, self.query, self.anchor, self.ratios)
+
+    @property
+    def licence(self) -> str:
+        """Terms of the images."""
+        return stated(self.path)
 
     def open(self) -> ImageTasks:
         """Read every file (or what was read before, from the cache), split, check for leaks.

@@ -12,6 +12,7 @@ from metasearch.tasks.glyph_classes import glyph_classes, glyph_fields
 from metasearch.tasks.glyph_fonts import STYLES
 from metasearch.tasks.image_tasks import ImageTasks
 from metasearch.tasks.jitter import Jitter, Pose, draw
+from metasearch.tasks.licence import FONTS
 from metasearch.tasks.reading import (
     ImageClass,
     Reading,
@@ -54,6 +55,11 @@ class Glyphs:
                 f"glyphs: size {self.size} cannot be drawn well; "
                 f"allowed is {SMALLEST} to {LARGEST} pixels a side."
             )
+
+    @property
+    def licence(self) -> str:
+        """Terms of the images."""
+        return FONTS
 
     def open(self) -> ImageTasks:
         """Draw what is not in the cache, and check for leaks: under a second, or a few at first.

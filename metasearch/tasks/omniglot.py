@@ -10,6 +10,7 @@ from metasearch.tasks.alphabets import HARDNESS, drawings, several
 from metasearch.tasks.archive import read_archive
 from metasearch.tasks.image_tasks import ImageTasks
 from metasearch.tasks.layout import read_members
+from metasearch.tasks.licence import OMNIGLOT
 from metasearch.tasks.reading import (
     Leaks,
     Wanted,
@@ -55,6 +56,11 @@ class Omniglot:
     def __post_init__(self) -> None:
         """Refuse sizes, counts and shares that mean nothing."""
         check_settings(self.size, self.shot, self.query, self.anchor, self.ratios)
+
+    @property
+    def licence(self) -> str:
+        """Terms of the images."""
+        return OMNIGLOT
 
     def open(self) -> ImageTasks:
         """Read every drawing (or what was read before, from the cache), split, check for leaks.

@@ -13,6 +13,7 @@ from metasearch.registry import component
 from metasearch.tasks.base import SPLITS, LeakReport, Split, TaskId
 from metasearch.tasks.layout import Channels, read_members, split_named
 from metasearch.tasks.leakage import unseen_before
+from metasearch.tasks.licence import stated
 from metasearch.tasks.pair_tasks import Pair, PairTasks, needed
 from metasearch.tasks.reading import (
     SHOWN,
@@ -69,6 +70,11 @@ class PairFolder:
     def __post_init__(self) -> None:
         """Refuse sizes, counts and shares that mean nothing."""
         check_settings(self.size, self.shot, self.query, self.anchor, self.ratios)
+
+    @property
+    def licence(self) -> str:
+        """Terms of the images."""
+        return stated(self.path)
 
     def open(self) -> PairTasks:
         """Read every file (or what was read before, from the cache), split, check for leaks.

@@ -15,6 +15,7 @@ from metasearch.registry import component
 from metasearch.tasks.base import SPLITS, LeakReport, TaskId
 from metasearch.tasks.designs import Design, designs, render
 from metasearch.tasks.leakage import blur, unseen_before
+from metasearch.tasks.licence import FONTS
 from metasearch.tasks.pair_tasks import Pair, PairTasks, needed
 from metasearch.tasks.reading import check_settings
 
@@ -59,6 +60,11 @@ class Pairs:
     def paired(self) -> bool:
         """The right translation of every query image is known."""
         return True
+
+    @property
+    def licence(self) -> str:
+        """Terms of the images."""
+        return FONTS
 
     def open(self) -> PairTasks:
         """Draw every design, and check for leaks: a few seconds.

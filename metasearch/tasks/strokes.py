@@ -17,6 +17,7 @@ from metasearch.tasks.decode import MAX_CORRUPT
 from metasearch.tasks.glyph_classes import GlyphClass, font_hashes, glyph_classes, glyph_fields
 from metasearch.tasks.image_tasks import ImageTasks
 from metasearch.tasks.jitter import Jitter, decode_distance
+from metasearch.tasks.licence import FONTS, OMNIGLOT
 from metasearch.tasks.pen import render, to_steps
 from metasearch.tasks.reading import (
     SHOWN,
@@ -78,6 +79,11 @@ class Strokes:
             raise ConfigError(
                 f"strokes: length {self.length} steps; allowed is {_SHORTEST} to {_LONGEST}."
             )
+
+    @property
+    def licence(self) -> str:
+        """Terms of the images."""
+        return OMNIGLOT if self.path else FONTS
 
     def open(self) -> ImageTasks:
         """Trace or read what is not in the cache (a few seconds), split, check for leaks.

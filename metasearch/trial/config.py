@@ -13,7 +13,8 @@ from metasearch.engine import ENGINES, Batched
 from metasearch.engine.base import Engine
 from metasearch.errors import ConfigError
 from metasearch.models import MODELS
-from metasearch.models.base import GenerativeModel, Learner
+from metasearch.models.base import GenerativeModel
+from metasearch.models.shapes import of_shapes
 from metasearch.registry import OneOf, at_least, component, revive
 from metasearch.scores import SCORES
 from metasearch.scores.base import Score, lacks
@@ -236,8 +237,7 @@ def _unbuildable(config: TrialConfig) -> Iterator[Problem]:
         return
     for i, model in enumerate(config.models):
         try:
-            with torch.device("meta"):
-                learner = Learner(model, (1, side, side), dict(model.build((1, side, side))))
+            learner = of_shapes(model, (1, side, side))
         except ConfigError as error:
             yield ("models", i), str(error)
             continue

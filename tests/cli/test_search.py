@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import signal
@@ -101,6 +102,16 @@ def test_a_dry_run_writes_nothing(cli, file, place):
     assert data["expected_s"] == pytest.approx(2 * data["trial_s"]["mean"])
 
 
+def test_a_dry_run_warns_of_a_time_too_short_and_its_advice_is_enough(cli, file):
+    short = ("search", file, "--dry-run", "--trials", 20)
+    assert "warning" not in cli(*short).err
+    told = cli(*short, "--time", 0.001)
+    assert told.code == 0
+    (line,) = [x for x in told.err.splitlines() if x.startswith("warning: ")]
+    longer = re.search(r"--time (\w+)", line)[1]
+    assert "warning" not in cli(*short, "--time", longer).err
+
+
 def test_a_dry_run_expects_the_disk_that_a_search_takes(cli, file, place):
     expected = cli("search", file, "--dry-run", "--json").json["disk_bytes"]
     assert cli("search", file).code == 0
@@ -155,9 +166,31 @@ def test_the_winner_is_exported_and_draws_images(cli, file, place):
         assert picture.format == "PNG"
     words = ("--support", mine, "-n", 4, "-o", "deep/again.png", "--each", "each", "--json")
     told = cli("generate", "other", *words).json
-    assert told == {"picture": "deep/again.png", "images": 4, "folder": "each"}
+    assert told == {
+        "picture": "deep/again.png", "images": 4, "folder": "each", "program": None,
+    }  # fmt: skip
     assert (place / "deep/again.png").read_bytes() == (place / "deep/out.png").read_bytes()
     assert len(list((place / "each").glob("*.png"))) == 4
+    images = sorted(mine.glob("*.png"))  # as a shell passes mine/*.png
+    listed = cli("generate", "other", "--support", *images, "-n", 4, "-o", "listed.png")
+    assert listed.code == 0
+    assert (place / "listed.png").read_bytes() == (place / "deep/out.png").read_bytes()
+
+    whole = Image.new("L", (60, 20), "white")
+    for i, image in enumerate(images):
+        whole.paste(
+            Image.open(image).resize((14, 14)).point(lambda v, i=i: 40 * i), (20 * i + 3, 3)
+        )
+    whole.save(place / "sheet.png")
+    words = ("--support", "sheet.png", "--grid", "3x1", "-n", 4, "--program", "out.pt2")
+    told = cli("generate", "other", *words)
+    assert told.code == 0
+    assert "program: out.pt2 takes z [n, 4] (standard normal)" in told.out
+    assert (place / "out.pt2").is_file()
+    assert cli("generate", "other", *words, "--json").json["program"]["difference"] <= 1e-5
+    both = cli("generate", "other", "--support", *images, "--grid", "3x1")
+    assert both.code == 2
+    assert len(both.err.splitlines()) == 1
 
 
 def test_what_is_no_bundle_ends_with_2(cli, place):

@@ -41,3 +41,12 @@ def test_what_costs_nothing_and_what_may_cost_anything_is_always_done():
         clock.now += 7.0
 
     assert all(thrift(draw) for _ in range(5))
+
+
+def test_what_costs_nothing_is_done_seldom_if_one_says_so():
+    clock = Clock()
+    thrift, done = Thrift(0.5, clock, least_s=10), []
+    while clock.now < 100:
+        thrift(lambda: done.append(clock.now))
+        clock.now += 1
+    assert done == [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]

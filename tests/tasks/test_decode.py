@@ -166,6 +166,16 @@ def test_a_small_file_that_unpacks_to_gigapixels_is_not_unpacked(monkeypatch):
         decode_all([member(bomb)], 8, None)
 
 
+def test_a_photograph_of_48_megapixels_is_read_at_half_its_size():
+    large = Image.new("RGB", (8064, 6048), "white")
+    large.paste("black", (0, 0, 4032, 6048))
+    out = decode_all([member(saved(large, "JPEG"), "photo.jpg")], 16, 1)
+    assert out.corrupt == []
+    assert out.sizes == {"4032x3024": 1}
+    upper = out.images[0, 0, 8]
+    assert (upper[:7] < 10).all() and (upper[9:] > 245).all()
+
+
 def test_more_than_one_in_twenty_damaged_is_refused_with_examples():
     files = [member(GOOD)] * 18 + [member(b"no", "one.png"), member(b"no", "two.png")]
     with pytest.raises(DataError, match=r"2 of 20 images cannot be read.*one\.png: not an image"):
