@@ -10,7 +10,8 @@ seed, task by task. What random choice among models stands for is one of them, d
 by the mean over all, which is what drawing gives on average.
 
 Intervals and p resample seeds and tasks (percentile bootstrap); p is corrected after Holm over the
-cells of a regime. Finished trials are kept in OUT/trials.jsonl, so an interrupted run goes on.
+cells of a regime. Finished trials are kept in OUT/trials.jsonl: an interrupted run goes on, and a
+long one can be done regime by regime, `--tell` printing what there is.
 """
 
 from __future__ import annotations
@@ -99,6 +100,7 @@ def run(job: tuple[Any, str, str, int, int]) -> dict[str, Any]:
         last = trial.advance()
     per_task = mean_over_members(trial) if cell == "models: random" else dict(last.per_task)
     return {
+        **setting(source, budget),
         "regime": regime,
         "cell": cell,
         "seed": seed,
@@ -119,18 +121,29 @@ def mean_over_members(trial: Any) -> dict[str, float]:
     return dict(zip(trial.panel.tasks, map(float, np.mean(found, 0)), strict=True))
 
 
+def setting(source: Mapping[str, Any], budget: int) -> dict[str, Any]:
+    """What trials must have in common to be compared."""
+    return {"source": source["name"], "size": source["size"], "budget": budget}
+
+
+def kept(store: Path, alike: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The trials of a file that have this setting."""
+    every = [json.loads(line) for line in store.read_text().splitlines()] if store.exists() else []
+    return [t for t in every if {name: t.get(name) for name in alike} == dict(alike)]
+
+
 def trials(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Every trial asked for: those that were kept, and the others now."""
     store = options.out / "trials.jsonl"
     options.out.mkdir(parents=True, exist_ok=True)
-    found = [json.loads(line) for line in store.read_text().splitlines()] if store.exists() else []
+    found = kept(store, setting(options.source, options.budget))
     have = {(t["regime"], t["cell"], t["seed"]) for t in found}
     jobs = [
         (options.source, regime, cell, seed, options.budget)
         for regime in options.regimes
         for seed in range(options.seeds)
         for cell in options.cells
-        if (regime, cell, seed) not in have
+        if (regime, cell, seed) not in have and not options.tell
     ]
     pool = ProcessPoolExecutor(options.processes, mp_context=get_context("spawn"))
     with pool, store.open("a") as file:
@@ -141,7 +154,13 @@ def trials(options: argparse.Namespace) -> list[dict[str, Any]]:
             print(
                 f"{len(found)}: {done['regime']}, {done['cell']}, {done['seconds']} s", flush=True
             )
-    return [t for t in found if t["regime"] in options.regimes and t["seed"] < options.seeds]
+    return [
+        t
+        for t in found
+        if t["regime"] in options.regimes
+        and t["cell"] in options.cells
+        and t["seed"] < options.seeds
+    ]
 
 
 def table(found: Sequence[Mapping[str, Any]], regime: str) -> Iterator[dict[str, Any]]:
@@ -243,8 +262,9 @@ def main() -> None:
     parser.add_argument("--regimes", nargs="+", default=list(REGIMES), choices=list(REGIMES))
     parser.add_argument("--cells", nargs="+", default=list(CELLS), choices=list(CELLS))
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--budget", type=int, default=100_000, help="gradients of a trial")
+    parser.add_argument("--budget", type=int, default=40_000, help="gradients of a trial")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--tell", action="store_true", help="run nothing, tell what was kept")
     parser.add_argument("--omniglot", help="path of Omniglot, instead of glyphs")
     parser.add_argument("--out", type=Path, default=Path("runs/bench-strategies"))
     options = parser.parse_args()

@@ -17,6 +17,8 @@ from metasearch.models.base import NoiseSource
 from metasearch.registry import component
 from metasearch.tasks.base import Episodes
 
+PLAIN = InnerLoop(steps=1, lr=1.0, clip=0.0)  # a step that is the gradient itself
+
 
 @component
 class Joint:
@@ -44,8 +46,14 @@ class Joint:
         return meta_batch(self._once, step, episodes, noise, inner=self.inner, order=1)
 
     def _once(self, step: MetaStep, episodes: Episodes, noise: NoiseSource) -> MetaGradient:
-        adapted = step.engine.open(step.learner, len(episodes.tasks), self.inner)
+        # One plain step goes the way of each task's gradient, which can then be told from the
+        # others'; the mean of the ways is the mean gradient.
+        inner = PLAIN if step.sketch else self.inner
+        adapted = step.engine.open(step.learner, len(episodes.tasks), inner)
         losses = outer_losses(adapted, all_images(episodes), noise)
-        return MetaGradient.of(
-            step, adapted, adapted.meta_gradient(step.weighed(losses), 1), losses
-        )
+        if step.sketch:
+            adapted.play(losses)
+            found = adapted.displacement(step.weights)
+        else:
+            found = adapted.meta_gradient(step.weighed(losses), 1)
+        return MetaGradient.of(step, adapted, found, losses)

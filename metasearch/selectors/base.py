@@ -42,7 +42,9 @@ class Feedback:
     """What a pick brought, per chosen arm, in its order. All a selector ever learns from.
 
     A task is measured on its own query (v = 1), an algorithm or a model on the same few `inner`
-    tasks (v of them), so that arms are compared task by task. Losses are better when lower.
+    tasks (v of them), so that arms are compared task by task. Losses are better when lower. Rules
+    for tasks that need "before" get both losses without adaptation, around the outer move: what the
+    meta-step taught. The others get in `after` what the meta-step itself saw.
     """
 
     before: np.ndarray  # [k, v] loss before the pick was played; NaN where not measured

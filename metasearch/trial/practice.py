@@ -99,11 +99,14 @@ class Practice:
         )
         here = to_device(episodes, self.device)
         member = population.members[turn.model]
-        before, cost = self._before(member, here, rng, done)
+        before, cost = self._unadapted(turn, here, rng, done)
         found = self._play(turn, member, tasks, here, rng, done)
-        feedback = self._of_tasks(member, found[0], episodes, before)
+        feedback = self._of_tasks(member, found[0], episodes)
+        after, more = self._unadapted(turn, here, rng, done)
+        if before is not None and after is not None:
+            feedback = replace(feedback, before=before, after=after)
         population.learn("tasks", tasks, feedback)
-        return Played(found[0], sum(x.gradients for x in found) + looked + cost)
+        return Played(found[0], sum(x.gradients for x in found) + looked + cost + more)
 
     def _begin(self, rng: Stream, done: float) -> tuple[Turn, int]:
         """Choose a model and its algorithms for the next segment; what looking at them cost."""
@@ -143,23 +146,24 @@ class Practice:
         surgery = rng.at("surgery").numpy() if tasks.surgery else None
         return turn.step(config.algorithms, step, episodes, noise, config.outer, surgery)
 
-    def _before(
-        self, member: Member, episodes: Episodes, rng: Stream, done: float
+    def _unadapted(
+        self, turn: Turn, episodes: Episodes, rng: Stream, done: float
     ) -> tuple[np.ndarray | None, int]:
-        """Query loss of each task at the meta-parameters, if the rule wants it, and its cost."""
+        """Query loss of each task at the meta-parameters [tasks, 1], and what it cost.
+
+        For rules that go by progress: the same images and noise before a meta-step and after it.
+        """
         if "before" not in self.config.strategy.tasks.needs:
             return None, 0
-        learner, tasks = member.learner, len(episodes.tasks)
-        noise = shared_noise(learner.family, rng.at("before"))
+        learner, tasks = turn.lanes[0].learner, len(episodes.tasks)
+        noise = shared_noise(learner.family, rng.at("unadapted"))
         episodes = conditioned(learner.family, episodes, progress=done)
         with torch.no_grad():
             losses = outer_losses(Shared(learner, tasks, {}), episodes.query, noise)
-        last = _last(losses).reshape(tasks, -1).mean(1)
+        last = _last(losses).reshape(tasks, -1).mean(1, keepdim=True)
         return last.double().cpu().numpy(), sum(len(x) for x in losses.values())
 
-    def _of_tasks(
-        self, member: Member, found: MetaGradient, episodes: Episodes, before: np.ndarray | None
-    ) -> Feedback:
+    def _of_tasks(self, member: Member, found: MetaGradient, episodes: Episodes) -> Feedback:
         """What each task brought: the loss of the player that moves last, as the game's outcome."""
         tasks = len(episodes.tasks)
         after = np.full(tasks, np.nan)
@@ -170,7 +174,7 @@ class Practice:
         if self.reference is not None and isinstance(member.learner.family, LikelihoodModel):
             floor = self.reference.nll(episodes).numpy()
         return Feedback(
-            np.full((tasks, 1), np.nan) if before is None else before[:, None],
+            np.full((tasks, 1), np.nan),
             after[:, None],
             (after - floor)[:, None],
             np.full(tasks, found.gradients / tasks),

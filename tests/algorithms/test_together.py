@@ -98,6 +98,27 @@ def test_sketches_are_the_same_in_both_engines_and_keep_directions(family):
 
 
 @pytest.mark.parametrize("engine", [Batched(), Loop()], ids=["batched", "loop"])
+@pytest.mark.parametrize("family", FAMILIES, ids=["mlp", "conv", "gan"])
+def test_joint_training_sketches_each_tasks_gradient_and_finds_the_same_mean(family, engine):
+    learned, given = learner(family), episodes(3)
+    joint, noise = Joint(inner=INNER), noise_of(learned)
+    plain = joint.meta_gradient(step_of(learned, engine), given, noise)
+    told = joint.meta_gradient(step_of(learned, engine, sketch=512), given, noise)
+    assert told.gradients == plain.gradients
+    for name, value in plain.values.items():
+        torch.testing.assert_close(told.values[name], value, rtol=1e-4, atol=1e-5)
+    each = [
+        joint.meta_gradient(step_of(learned, engine), given.select([i]), _only(noise, i)).values
+        for i in range(3)
+    ]
+    exact = torch.stack([torch.cat([g.flatten() for g in one.values()]) for one in each])
+    exact = torch.nn.functional.cosine_similarity(exact[:, None], exact[None], dim=2)
+    found = torch.nn.functional.cosine_similarity(told.sketch[:, None], told.sketch[None], dim=2)
+    assert float((exact - found).abs().max()) < 0.35
+    assert float((exact - exact.mean()).abs().max()) > 1e-3  # there are directions to keep
+
+
+@pytest.mark.parametrize("engine", [Batched(), Loop()], ids=["batched", "loop"])
 @pytest.mark.parametrize("algorithm", [Reptile, MAML, Joint])
 def test_weights_make_the_mean_over_tasks_a_weighted_one(engine, algorithm):
     learned, given = learner(), episodes(3)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
-from benchmarks.strategies import CELLS, REGIMES, axis_of, draw, recipe, run, table
+from benchmarks.strategies import CELLS, REGIMES, axis_of, draw, kept, recipe, run, setting, table
 from metasearch.trial.config import from_data, problems
 from metasearch.trial.judge import scored
 from metasearch.trial.loop import Trial, bench_for
@@ -62,3 +64,16 @@ def test_random_choice_of_models_is_judged_by_the_mean_of_its_models():
 def test_the_picture_shows_every_regime():
     rows = list(table(planted({}), "noisy"))
     assert draw({"noisy": rows, "clean": rows}).width > draw({"noisy": rows}).width
+
+
+def test_only_trials_of_one_setting_are_compared(tmp_path):
+    glyphs, small = (
+        setting({"name": "glyphs", "size": 20}, 100),
+        setting({"name": "glyphs", "size": 20}, 50),
+    )
+    store = tmp_path / "trials.jsonl"
+    store.write_text(
+        "".join(json.dumps({**s, "seed": i}) + "\n" for i, s in enumerate((glyphs, small)))
+    )
+    assert [t["seed"] for t in kept(store, glyphs)] == [0]
+    assert kept(tmp_path / "none.jsonl", glyphs) == []

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from metasearch.algorithms import MAML, Reptile
+from metasearch.algorithms import MAML, Joint, Reptile
 from metasearch.algorithms.mixture import MixtureAdapter
 from metasearch.engine.base import InnerLoop
 from metasearch.models import GAN, VAE
@@ -137,6 +137,26 @@ def test_models_that_differ_cannot_be_averaged_and_a_vae_plays_no_game():
     alone = dataclasses.replace(cfg, strategy=strategy, models=cfg.models[:1])
     (found,) = problems(alone)
     assert "plays a game of two" in found[1]
+
+
+@pytest.mark.parametrize("algorithm", [Joint(inner=INNER), Reptile(inner=INNER)])
+def test_progress_on_a_task_is_what_the_outer_move_taught(bench, monkeypatch, algorithm):
+    def gains(factor):
+        cfg = dataclasses.replace(config(tasks="exp3s"), algorithms=(algorithm,))
+        practice = Trial.open(cfg, bench).practice
+        told = []
+        monkeypatch.setattr(
+            practice.population, "learn", lambda axis, _, f: told.append((axis, f.before, f.after))
+        )
+        for member in practice.population.members:
+            member.factor = factor
+        for step in range(20):
+            practice.step(step, 0.0)
+        return np.array([before - after for axis, before, after in told if axis == "tasks"])
+
+    assert (gains(0.0) == 0).all()  # nothing was moved: same images, same noise
+    assert gains(1.0).mean() > 0
+    assert gains(1.0).std() > 0
 
 
 def test_the_winner_of_a_race_goes_on_with_its_exact_state(bench):
