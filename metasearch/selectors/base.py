@@ -185,7 +185,7 @@ def importance(probabilities: np.ndarray, arms: Sequence[int], how: Reweight) ->
     """What each drawn arm counts, summing to 1: the same, or as much as it was unlikely.
 
     "is" makes the weighted mean that of uniform draws, up to the clipping of weights at 5 times the
-    even one.
+    even one, and to dividing by their sum, whose bias falls with the number of arms drawn.
     """
     if how == "none":
         return (1 / len(arms),) * len(arms)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import chisquare
 
 from metasearch.rng import Stream
-from metasearch.selectors.base import Arms, Evidence, Feedback
+from metasearch.selectors.base import Arms, Evidence, Exchange, Feedback
 from metasearch.selectors.elastic import Elastic
 from metasearch.selectors.greedy import Greedy
 from metasearch.selectors.gxd import GxD
@@ -85,6 +86,15 @@ def test_under_noise_the_best_survives_as_often_as_simulated_means_say():
     draws = quality + noise / np.sqrt(8) * rng.normal(size=(20_000, 3))
     bound = (draws.argmin(1) == 0).mean()
     assert kept / runs == pytest.approx(bound, abs=4 * np.sqrt(bound * (1 - bound) / runs))
+
+
+def test_among_equals_noise_alone_decides_who_survives():
+    survivors = np.zeros(3)
+    for seed in range(300):
+        state, _ = play(Halving(first=1, eta=3, guard=1.0), np.zeros(3), 3, noise=1.0, seed=seed)
+        survivors += state["playing"]
+    assert survivors.sum() == 300
+    assert chisquare(survivors).pvalue > 1e-3
 
 
 def test_a_tournament_copies_winners_over_losers_and_keeps_the_elite():
@@ -209,6 +219,20 @@ def test_elastic_members_meet_once_all_had_a_turn():
         found, state = rule.exchange(state, RNG(step))
         pulls.append(found.pull)
     assert pulls == [0, 0, 0.3, 0, 0, 0.3]
+
+
+def test_elastic_members_that_are_not_pulled_are_independent():
+    rule = Elastic(rho=0.0)
+    state = rule.init(Arms(2))
+    for step in range(4):
+        choice, state = rule.choose(state, 1, RNG(step))
+        state = rule.update(state, choice, told(np.zeros(4)))
+        assert rule.exchange(state, RNG(step))[0] == Exchange()
+
+
+def test_random_members_have_equal_turns():
+    _, seen = play(Random(), np.zeros(3), 300)
+    assert np.bincount(seen).tolist() == [100, 100, 100]
 
 
 def test_a_mixture_weighs_by_what_is_known():

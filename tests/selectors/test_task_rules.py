@@ -12,13 +12,14 @@ from metasearch.rng import Stream
 from metasearch.selectors.base import Arms, Choice, Feedback
 from metasearch.selectors.diverse import Diverse
 from metasearch.selectors.dpp import draw, marginals
-from metasearch.selectors.dro import DRO
+from metasearch.selectors.dro import DRO, on_simplex
 from metasearch.selectors.exp3s import Exp3S
 from metasearch.selectors.ohtm import OHTM
 from metasearch.selectors.paced import Paced
 from metasearch.selectors.paired import signed_rank
 from metasearch.selectors.plr import PLR
 from metasearch.selectors.random import Random
+from metasearch.selectors.shares import simplex_minimum
 
 
 def told(losses, *, before=None, cost=1.0, sketch=None):
@@ -67,7 +68,26 @@ def test_dro_finds_the_minimax_point_where_uniform_draws_find_the_mean():
 
     assert descend(Random(order="iid")) == pytest.approx(0.25, abs=0.05)
     # Two of four arms are drawn without repeats, so the far one counts for half at most.
-    assert descend(DRO(eta=0.05, level="task", eps=0.0)) == pytest.approx(0.5, abs=0.05)
+    for rule in (DRO(eta=0.05, level="task", eps=0.0), DRO(eta=0.01, eps=0.05, ascent="projected")):
+        assert descend(rule) == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_projection_onto_the_simplex_is_the_nearest_point_of_all_faces(seed):
+    point = np.random.default_rng(seed).normal(0, 1, 6)
+    nearest = simplex_minimum(np.eye(6), point)  # |w - point|^2 but for what no weight changes
+    np.testing.assert_allclose(on_simplex(point), nearest, atol=1e-12)
+    inside = np.exp(point) / np.exp(point).sum()
+    np.testing.assert_allclose(on_simplex(inside), inside)
+
+
+def test_a_projected_ascent_takes_to_the_floor_who_does_well():
+    losses = np.array([0.0] * 9 + [1.0])
+    rule = DRO(eta=0.05, level="task", ascent="projected")
+    _, state = run(rule, lambda _: losses, 400, arms=Arms(10))
+    chances = rule.choose(state, 1, Stream(0).numpy())[0].probabilities
+    assert chances[9] == pytest.approx(0.91)
+    np.testing.assert_allclose(chances[:9], 0.01)
 
 
 def test_dro_over_groups_draws_evenly_within_a_group():
@@ -195,6 +215,18 @@ def test_without_looks_and_agreement_teams_are_uniform():
         seen[pair] = seen.get(pair, 0) + 1
     assert len(seen) == 10
     assert chisquare(list(seen.values())).pvalue > 1e-3
+
+
+def test_a_single_task_is_drawn_by_the_square_of_its_quality():
+    rule, cos = Diverse(tau=0.7, eps=0.0), np.array([-0.8, -0.2, 0.1, 0.5, 0.9])
+    state = {**rule.init(Arms(5, None, np.eye(5))), "cos": cos}
+    counts = np.zeros(5)
+    for step in range(8000):
+        choice, _ = rule.choose(state, 1, Stream(8).at(step).numpy())
+        counts[choice.arms[0]] += 1
+    chances = np.exp(cos / (2 * rule.tau)) ** 2
+    assert chisquare(counts, 8000 * chances / chances.sum()).pvalue > 1e-3
+    np.testing.assert_allclose(choice.probabilities, chances / chances.sum())
 
 
 def test_two_tasks_that_look_the_same_are_seldom_drawn_together():

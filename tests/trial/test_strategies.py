@@ -19,6 +19,7 @@ from metasearch.scores.features import random_features
 from metasearch.selectors import SELECTORS
 from metasearch.trial.config import Budget, Judging, Strategy, TrialConfig, problems
 from metasearch.trial.loop import Bench, Trial, run_trial
+from metasearch.trial.population import pull_together, soup
 from tests.games import Blobs, BlobSource
 from tests.trial.test_loop import told
 
@@ -111,6 +112,48 @@ def test_members_of_a_soup_start_alike_and_others_do_not(bench):
 
     assert starts("soup")
     assert not starts("tournament")
+
+
+def test_members_are_pulled_together_by_as_much_as_is_said(bench):
+    def members():
+        trial = Trial.open(config(models="tournament"), bench)
+        return trial.practice.population.members
+
+    def weights(found):
+        return [torch.cat([p.detach().flatten() for p in m.named().values()]) for m in found]
+
+    found = members()
+    before = weights(found)
+    assert not torch.equal(before[0], before[1])
+    pull_together(found, 0.0)
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(found), strict=True))
+    pull_together(found, 0.25)
+    mean = torch.stack(before).mean(0)
+    for old, new in zip(before, weights(found), strict=True):
+        torch.testing.assert_close(new, old + 0.25 * (mean - old))
+    pull_together(found, 1.0)
+    for new in weights(found):
+        torch.testing.assert_close(new, mean)
+
+
+def test_a_soup_of_one_member_again_and_again_is_that_member(bench):
+    trial = Trial.open(config(models="soup"), bench)
+    trial.practice.step(0, 0.0)
+    played = max(trial.practice.population.members, key=lambda m: len(m.tensors()))
+    merged = soup([played.fork() for _ in range(4)], [0.25] * 4)
+    assert all(torch.equal(merged.named()[name], p) for name, p in played.named().items())
+
+
+def test_a_segment_is_played_by_one_algorithm_and_segments_go_round(bench):
+    practice = Trial.open(config(algorithms="random"), bench).practice
+    seen = []
+    for step in range(12):
+        practice.step(step, 0.0)
+        (arm,) = practice.turn.choice.arms
+        seen.append(arm)
+    segments = [seen[i : i + 2] for i in range(0, 12, 2)]
+    assert all(one == other for one, other in segments)
+    assert sorted(arm for arm, _ in segments) == [0, 0, 0, 1, 1, 1]
 
 
 def test_a_rule_on_the_wrong_axis_is_refused():
