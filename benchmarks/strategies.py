@@ -36,6 +36,7 @@ CELLS: Mapping[str, Mapping[str, Any]] = {
     "tasks: plr": {"tasks": {"name": "plr", "beta": 0.5}},
     "tasks: exp3s": {"tasks": {"name": "exp3s"}},
     "tasks: diverse": {"tasks": {"name": "diverse"}},
+    "tasks: guided": {"tasks": {"name": "guided"}},
     "tasks: paced": {"tasks": {"name": "paced"}},
     "models: random": {},
     "models: halving": {"models": {"name": "halving", "first": 2}},

@@ -36,6 +36,11 @@ class Bundle:
     parts: Sequence[Part]
     report: dict[str, Any]
 
+    def __repr__(self) -> str:
+        """One line: where it lies, what it is made of and what it draws."""
+        made = " + ".join(part.adapter.learner.family.name for part in self.parts)
+        return f"Bundle({str(self.folder)!r}, {made}, {'x'.join(map(str, self.shape))})"
+
     @property
     def adapter(self) -> AnyAdapter:
         """All parts as one."""

@@ -7,6 +7,7 @@ from metasearch.selectors.dro import DRO
 from metasearch.selectors.elastic import Elastic
 from metasearch.selectors.exp3s import Exp3S
 from metasearch.selectors.greedy import Greedy
+from metasearch.selectors.guided import Guided
 from metasearch.selectors.gxd import GxD
 from metasearch.selectors.halving import Halving
 from metasearch.selectors.mixture import Mixture
@@ -29,6 +30,7 @@ SELECTORS = Table(
         "paced": Paced,
         "exp3s": Exp3S,
         "diverse": Diverse,
+        "guided": Guided,
         "race": Race,
         "blend": Blend,
         "relay": Relay,

@@ -52,7 +52,7 @@ class Feedback:
     excess: np.ndarray  # [k, v] `after` less the task's closed-form reference, where there is one
     cost: np.ndarray  # [k] gradient evaluations spent
     sketch: np.ndarray | None = field(default=None)  # [k, d] meta-gradient of each, projected
-    common: np.ndarray | None = field(default=None)  # [d] gradient on the `inner` tasks, likewise
+    common: np.ndarray | None = field(default=None)  # [d] where the `inner` tasks go, likewise
     payoff: np.ndarray | None = field(default=None)  # [2, n, n] losses of the first and the second
     # player of a game, its first player from member i and its second from member j
 

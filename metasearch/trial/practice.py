@@ -11,19 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metasearch.algorithms.base import MetaGradient, MetaStep, outer_losses
+from metasearch.algorithms.base import MetaGradient, MetaStep
 from metasearch.engine.base import InnerLoop
-from metasearch.engine.shared import Shared
 from metasearch.models.base import LikelihoodModel, Params, noise_per_task, shared_noise
-from metasearch.models.conditions import conditioned
 from metasearch.rng import Stream
 from metasearch.scores.base import Features
 from metasearch.scores.floors import PixelFloor, beta_bernoulli
-from metasearch.selectors.base import Axis, Choice, Evidence, Exchanger, Feedback
+from metasearch.selectors.base import Axis, Choice, Evidence, Exchanger
 from metasearch.tasks.base import Episodes, TaskDistribution, TaskId
 from metasearch.trial.arms import task_arms
 from metasearch.trial.config import TrialConfig
 from metasearch.trial.judge import to_device
+from metasearch.trial.lessons import direction, lessons, unadapted
 from metasearch.trial.member import Member
 from metasearch.trial.population import Champion, Population, selector_of
 from metasearch.trial.turn import NOTHING_KNOWN, Turn
@@ -50,7 +49,8 @@ class Practice:
     device: str
     names: tuple[TaskId, ...]  # the train tasks, in the order of the task selector's arms
     population: Population
-    validation: Validation | None  # None if no rule asks for it
+    validation: Validation | None  # None if no rule for algorithms or models asks for it
+    guide: Validation | None  # the same for a rule for tasks that goes where `inner` tasks go
     reference: PixelFloor | None  # what the losses of tasks are held against; None likewise
     turn: Turn | None = None
     # Losses of a member on `inner`, from the end of a segment to the beginning of the next.
@@ -64,6 +64,8 @@ class Practice:
         names = tuple(data.tasks("train"))
         strategy, source = config.strategy, config.tasks
         looks = any("validation" in selector_of(config, axis).needs for axis in JUDGED)
+        guided = {"validation", "sketch"} <= strategy.tasks.needs
+        inner = Validation.gather(config, data, features, device) if looks or guided else None
         compares = strategy.tasks.kind != "random" and any(
             isinstance(family, LikelihoodModel) for family in config.models
         )
@@ -75,7 +77,8 @@ class Practice:
             Population.create(
                 config, data.shape, task_arms(strategy.tasks, data, names, features), device
             ),
-            Validation.gather(config, data, features, device) if looks else None,
+            inner if looks else None,
+            inner if guided else None,
             beta_bernoulli(data, shot=source.shot, query=source.query) if compares else None,
         )
 
@@ -99,14 +102,15 @@ class Practice:
         )
         here = to_device(episodes, self.device)
         member = population.members[turn.model]
-        before, cost = self._unadapted(turn, here, rng, done)
+        if wants_progress := "before" in config.strategy.tasks.needs:
+            before, cost = unadapted(turn.lanes[0].learner, here, rng, done)
         found = self._play(turn, member, tasks, here, rng, done)
-        feedback = self._of_tasks(member, found[0], episodes)
-        after, more = self._unadapted(turn, here, rng, done)
-        if before is not None and after is not None:
-            feedback = replace(feedback, before=before, after=after)
-        population.learn("tasks", tasks, feedback)
-        return Played(found[0], sum(x.gradients for x in found) + looked + cost + more)
+        told = replace(lessons(member.learner, found[0], episodes, self.reference), common=turn.aim)
+        if wants_progress:
+            after, more = unadapted(turn.lanes[0].learner, here, rng, done)
+            told, looked = replace(told, before=before, after=after), looked + cost + more
+        population.learn("tasks", tasks, told)
+        return Played(found[0], sum(x.gradients for x in found) + looked)
 
     def _begin(self, rng: Stream, done: float) -> tuple[Turn, int]:
         """Choose a model and its algorithms for the next segment; what looking at them cost."""
@@ -116,12 +120,16 @@ class Practice:
         algorithms = population.pick("algorithms", k, rng, done)
         (model,) = population.pick("models", 1, rng, done).arms
         turn = Turn.begin(model, algorithms, play, population.members[model])
+        aimed = 0
+        if self.guide is not None:
+            found = self._on_inner(self.guide, turn, done, sketch=SKETCH)
+            turn.aim, aimed = direction(found), found.gradients
         if self.validation is None:
-            return turn, 0
+            return turn, aimed
         known = self.known[1] if self.known[0] == model else NOTHING_KNOWN
         turn.before, cost = turn.measure(config.algorithms, self.validation, known)
-        turn.spent += cost / len(algorithms.arms)
-        return turn, cost
+        turn.spent += (aimed + cost) / len(algorithms.arms)
+        return turn, aimed + cost
 
     def _play(
         self,
@@ -145,41 +153,6 @@ class Practice:
         noise = shared_noise(member.learner.family, rng.at("noise"))
         surgery = rng.at("surgery").numpy() if tasks.surgery else None
         return turn.step(config.algorithms, step, episodes, noise, config.outer, surgery)
-
-    def _unadapted(
-        self, turn: Turn, episodes: Episodes, rng: Stream, done: float
-    ) -> tuple[np.ndarray | None, int]:
-        """Query loss of each task at the meta-parameters [tasks, 1], and what it cost.
-
-        For rules that go by progress: the same images and noise before a meta-step and after it.
-        """
-        if "before" not in self.config.strategy.tasks.needs:
-            return None, 0
-        learner, tasks = turn.lanes[0].learner, len(episodes.tasks)
-        noise = shared_noise(learner.family, rng.at("unadapted"))
-        episodes = conditioned(learner.family, episodes, progress=done)
-        with torch.no_grad():
-            losses = outer_losses(Shared(learner, tasks, {}), episodes.query, noise)
-        last = _last(losses).reshape(tasks, -1).mean(1, keepdim=True)
-        return last.double().cpu().numpy(), sum(len(x) for x in losses.values())
-
-    def _of_tasks(self, member: Member, found: MetaGradient, episodes: Episodes) -> Feedback:
-        """What each task brought: the loss of the player that moves last, as the game's outcome."""
-        tasks = len(episodes.tasks)
-        after = np.full(tasks, np.nan)
-        if found.losses:
-            finite = found.finite.cpu().numpy()
-            after = np.where(finite, _last(found.losses).double().cpu().numpy(), np.nan)
-        floor = np.zeros(tasks)
-        if self.reference is not None and isinstance(member.learner.family, LikelihoodModel):
-            floor = self.reference.nll(episodes).numpy()
-        return Feedback(
-            np.full((tasks, 1), np.nan),
-            after[:, None],
-            (after - floor)[:, None],
-            np.full(tasks, found.gradients / tasks),
-            None if found.sketch is None else found.sketch.double().cpu().numpy(),
-        )
 
     def close(self, number: int) -> int:
         """End a segment: tell the rules what it brought; what looking cost.
@@ -215,19 +188,25 @@ class Practice:
 
     def _common(self, turn: Turn) -> tuple[Params | None, int]:
         """The meta-gradient on the `inner` tasks, if the rule for algorithms compares with it."""
-        config = self.config
-        if "sketch" not in config.strategy.algorithms.needs or not turn.last:
+        if "sketch" not in self.config.strategy.algorithms.needs or not turn.last:
             return None, 0
         assert self.validation is not None, "a rule with sketches validates"
-        member = self.population.members[turn.model]
-        first = turn.choice.arms[0]
-        step = MetaStep(config.engine, member.learner, member.rates[first])
-        episodes = self.validation.panel.episodes
+        found = self._on_inner(self.validation, turn, 1.0)
+        return found.values, found.gradients
+
+    def _on_inner(
+        self, inner: Validation, turn: Turn, done: float, *, sketch: int = 0
+    ) -> MetaGradient:
+        """What the first algorithm of a segment finds on the `inner` tasks."""
+        config, first = self.config, turn.choice.arms[0]
+        member, episodes = self.population.members[turn.model], inner.panel.episodes
+        step = MetaStep(
+            config.engine, member.learner, member.rates[first], progress=done, sketch=sketch
+        )
         noise = noise_per_task(
             member.learner.family, Stream(config.seed).at("common"), episodes.tasks
         )
-        found = config.algorithms[first].meta_gradient(step, episodes, noise)
-        return found.values, found.gradients
+        return config.algorithms[first].meta_gradient(step, episodes, noise)
 
     def crown(self) -> tuple[Champion, int]:
         """What the trial stands for at this moment, and what deciding it cost."""
@@ -294,7 +273,3 @@ class Practice:
         if turn is not None:
             member = self.population.members[turn["model"]]
             self.turn = Turn.thaw(tensors, turn, member)
-
-
-def _last(losses: Mapping[str, Tensor]) -> Tensor:
-    return list(losses.values())[-1]

@@ -35,6 +35,7 @@ class Turn:
     before: np.ndarray  # [arms, v] losses on `inner` at the start; [arms, 0] if nobody asked
     spent: np.ndarray  # [arms] gradient evaluations
     last: list[Params] = field(default_factory=list)  # the arms' gradients at the latest step
+    aim: np.ndarray | None = None  # [d] where the `inner` tasks wanted to go at the start, if asked
 
     @staticmethod
     def begin(model: int, choice: Choice, play: Play, member: Member) -> Turn:
@@ -165,6 +166,8 @@ class Turn:
                 "probabilities": torch.from_numpy(self.choice.probabilities.copy()),
             }
         }
+        if self.aim is not None:
+            tensors["turn"]["aim"] = torch.from_numpy(self.aim.copy())
         if self.play == "race":
             for i, lane in enumerate(self.lanes):
                 tensors |= lane.freeze(f"lane-{i}")
@@ -190,6 +193,7 @@ class Turn:
         )
         turn = Turn.begin(int(state["model"]), choice, state["play"], member)
         turn.before, turn.spent = own["before"].cpu().numpy(), own["spent"].cpu().numpy()
+        turn.aim = own["aim"].cpu().numpy() if "aim" in own else None
         if turn.play == "race":
             for i, lane in enumerate(turn.lanes):
                 lane.thaw(tensors, f"lane-{i}")

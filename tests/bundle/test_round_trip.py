@@ -95,7 +95,9 @@ def test_a_mixture_draws_from_its_parts_by_weight(contents, tmp_path, images):
     light, dark = (flat_part(contents, bias) for bias in (9.0, -9.0))
     parts = [replace(light, weight=0.75), replace(dark, weight=0.25)]
     folder = save_bundle(replace(contents, parts=parts), tmp_path / "mixture")
-    drawn = load_bundle(folder).adapt(images, steps=0).sample(400).flatten(1).mean(1)
+    bundle = load_bundle(folder)
+    assert repr(bundle) == f"Bundle({str(folder)!r}, vae + vae, 1x8x8)"
+    drawn = bundle.adapt(images, steps=0).sample(400).flatten(1).mean(1)
     assert torch.all((drawn < 0.01) | (drawn > 0.99))
     assert 0.68 < (drawn > 0.5).float().mean() < 0.82
 

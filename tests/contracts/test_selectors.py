@@ -137,6 +137,7 @@ UNIFORM = {
     "paced": {"eps": 1.0},
     "exp3s": {"eps": 1.0},
     "diverse": {"eps": 1.0},
+    "guided": {"eps": 1.0},
     "blend": {"eps": 1.0},
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -14,6 +15,7 @@ from metasearch.selectors.diverse import Diverse
 from metasearch.selectors.dpp import draw, marginals
 from metasearch.selectors.dro import DRO, on_simplex
 from metasearch.selectors.exp3s import Exp3S
+from metasearch.selectors.guided import Guided
 from metasearch.selectors.ohtm import OHTM
 from metasearch.selectors.paced import Paced
 from metasearch.selectors.paired import signed_rank
@@ -278,6 +280,30 @@ def test_paced_shrinks_from_all_tasks_to_the_share_it_keeps():
         for at in (0.0, 0.2, 0.4, 1.0)
     ]
     assert kept == [10, 8, 5, 5]
+
+
+@pytest.mark.parametrize("wanted", [1.0, -1.0])
+def test_guided_goes_with_the_inner_tasks_and_not_with_the_majority(wanted):
+    centres = np.array([1.0] * 8 + [-1.0] * 2)
+    rule, aim = Guided(), np.array([-wanted, 0.0])  # a gradient points away from where to go
+    state, counts = rule.init(Arms(10)), np.zeros(10)
+    for step in range(300):
+        choice, state = rule.choose(state, 3, Stream(0).at(step).numpy())
+        picked = list(choice.arms)
+        counts[picked] += step >= 100
+        noise = Stream(0).at("n", step).numpy().normal(size=(3, 2))
+        told_of = told(np.zeros(3), sketch=np.stack([-centres[picked], 0 * centres[picked]], 1)
+                       + 0.1 * noise)  # fmt: skip
+        state = rule.update(state, choice, replace(told_of, common=aim))
+    share = counts[centres == wanted].sum() / counts.sum()
+    assert share > np.mean(centres == wanted) + 0.15
+
+
+def test_guided_is_uniform_without_agreement_or_with_no_end_of_heat():
+    state = {"cos": np.array([0.9, -0.5, np.nan, 0.1])}
+    for rule, memory in ((Guided(tau=1e9, eps=0.0), state), (Guided(), Guided().init(Arms(4)))):
+        choice, _ = rule.choose(memory, 1, Stream(0).numpy())
+        np.testing.assert_allclose(choice.probabilities, 0.25)
 
 
 def two_clusters(rule, seed, steps=400):

@@ -202,6 +202,25 @@ def test_progress_on_a_task_is_what_the_outer_move_taught(bench, monkeypatch, al
     assert gains(1.0).std() > 0
 
 
+def test_guidance_by_inner_tasks_is_told_at_every_step_and_paid_for_once_a_segment(
+    bench, monkeypatch
+):
+    cfg = dataclasses.replace(config(tasks="guided"), algorithms=(Joint(inner=INNER),))
+    practice = Trial.open(cfg, bench).practice
+    assert practice.validation is None  # no rule for algorithms or models looks at scores
+    told = []
+    monkeypatch.setattr(
+        practice.population, "learn", lambda axis, _, f: told.append(f) if axis == "tasks" else None
+    )
+    spent = [practice.step(step, 0.0).gradients for step in range(4)]
+    inner = practice.guide.panel.episodes
+    images = sum(len(x["x"]) for x in (inner.support, inner.query))
+    assert spent[0] - spent[1] == spent[2] - spent[3] == images
+    assert all(f.sketch.shape[1:] == f.common.shape for f in told)
+    assert np.array_equal(told[0].common, told[1].common)
+    assert not np.array_equal(told[1].common, told[2].common)
+
+
 def test_the_winner_of_a_race_goes_on_with_its_exact_state(bench):
     trial = Trial.open(config(algorithms="race"), bench)
     practice = trial.practice
