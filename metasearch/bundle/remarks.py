@@ -59,7 +59,7 @@ def _selection(report: Mapping[str, Any]) -> list[str]:
     if selection.get("optimism") and not selection["by_hand"]:
         found.append(
             f"the first of {selection['finished']} trials looks about {selection['optimism']:.3g} "
-            f"{report['score']['unit']} better on search tasks than it is (winner's curse); "
+            f"(in {report['score']['unit']}) better on search tasks than it is (winner's curse); "
             "confirm and test tasks had no part in that choice"
         )
     return found

@@ -55,10 +55,11 @@ def write(file: Path, source: TaskSource, family: str | None = None) -> dict[str
     """
     from metasearch.search.draft import draft, fitted
     from metasearch.search.editor import json_schema
+    from metasearch.tasks.words import called
 
     if file.exists():
         raise ConfigError(f"{file} is there already. Give another name, or remove it.")
-    note(f"reading {source.name}")
+    note(f"reading {called(source)}")
     source, opened = fitted(source)
     text = draft(source, opened.domains, family, spaces())
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metasearch.cli import facts
-from metasearch.cli.output import Json, note, result, result_json, table
+from metasearch.cli.output import Json, note, pairs, result, result_json, table
 from metasearch.cli.places import RunName, command, find_run
+
+ROOM = 60  # characters at the end of a line for what was drawn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,6 +110,7 @@ def text(info: SearchInfo, leaders: Leaders, n: int) -> str:
         title = f"{score.name} in {score.unit}, {_better(score.direction)} is better"
         parts.append(f"\nlikelihood of the families that have one: {title}")
         parts.append(_likelihoods(score, leaders.by_watched(score)[:n]))
+    parts += _settings(info.name, leaders.places[:n])
     remarks = list(_remarks(info, leaders))
     return "\n".join([*parts, *(["", *remarks] if remarks else [])])
 
@@ -124,7 +127,7 @@ def front_rows(run: Run) -> list[dict[str, Any]]:
 
 def front_text(run: Run) -> str:
     """The Pareto front as a table."""
-    from metasearch.observe.text import drawn, number
+    from metasearch.observe.text import number
     from metasearch.search.front import front
 
     peaks, names = front(run), (run.info.score, *run.info.objectives)
@@ -136,20 +139,44 @@ def front_text(run: Run) -> str:
     ]
     kept = f", with {' and '.join(bounds)}" if bounds else ""
     title = f"\nfront: no other trial is better in all of {', '.join(names)}{kept}"
-    rows = [
-        [p.record.info.name, *(number(p.values[n]) for n in names), drawn(p.record.info.params)]
-        for p in peaks
-    ]
-    return f"{title}\n{table(['trial', *names, 'drawn'], rows)}"
+    rows = [[p.record.info.name, *(number(p.values[n]) for n in names)] for p in peaks]
+    return f"{title}\n{_with_drawn(['trial', *names], rows, [p.record for p in peaks])}"
+
+
+def _with_drawn(
+    head: Sequence[str], rows: Sequence[Sequence[object]], records: Sequence[Record]
+) -> str:
+    """A table, with what was drawn at the end of each line if all of that is short."""
+    from metasearch.observe.text import drawn
+
+    said = [drawn(record.info.params) for record in records]
+    if not _short(said):
+        return table(head, rows)
+    return table([*head, "drawn"], [[*row, end] for row, end in zip(rows, said, strict=True)])
+
+
+def _short(said: Sequence[str]) -> bool:
+    return max(map(len, said), default=0) <= ROOM
+
+
+def _settings(run: str, places: Sequence[Place]) -> list[str]:
+    """What the first drew, one below the other, where it is too much for a line."""
+    from metasearch.observe.text import drawn, flat
+
+    if not places or _short([drawn(place.record.info.params) for place in places]):
+        return []
+    first = places[0].record
+    others = f"; of others: {command('show', run, 'TRIAL')}" if len(places) > 1 else ""
+    return [f"\ndrawn by {first.info.name}{others}", pairs(flat(dict(first.info.params)))]
 
 
 def _samples(info: SearchInfo, places: Sequence[Place]) -> str:
-    from metasearch.observe.text import drawn, interval, number
+    from metasearch.observe.text import interval, number
 
     standard = any(place.standard is not None for place in places)
     shrunk = any(place.shrunk is not None for place in places)
     head = ["", "trial", f"{info.score} in {info.unit}"]
-    head += ["0 to 1"] * standard + ["shrunk"] * shrunk + ["behind", "", "drawn"]
+    head += ["0 to 1"] * standard + ["shrunk"] * shrunk + ["behind", ""]
     rows = []
     for i, place in enumerate(places, 1):
         outcome = place.record.outcome
@@ -161,18 +188,15 @@ def _samples(info: SearchInfo, places: Sequence[Place]) -> str:
         row += [number(place.shrunk, like=like)] * shrunk
         row.append(number(place.behind, like=like) if place.behind is not None else "")
         row.append("not settled" if place.settled is False else "")
-        rows.append([*row, drawn(place.record.info.params)])
-    return table(head, rows)
+        rows.append(row)
+    return _with_drawn(head, rows, [place.record for place in places])
 
 
 def _likelihoods(score: Watched, found: Sequence[tuple[Record, float]]) -> str:
-    from metasearch.observe.text import drawn, number
+    from metasearch.observe.text import number
 
-    rows = [
-        [i, record.info.name, number(value), drawn(record.info.params)]
-        for i, (record, value) in enumerate(found, 1)
-    ]
-    return table(["", "trial", score.name, "drawn"], rows)
+    rows = [[i, record.info.name, number(value)] for i, (record, value) in enumerate(found, 1)]
+    return _with_drawn(["", "trial", score.name], rows, [record for record, _ in found])
 
 
 def _remarks(info: SearchInfo, leaders: Leaders) -> list[str]:
@@ -197,7 +221,11 @@ def _remarks(info: SearchInfo, leaders: Leaders) -> list[str]:
     else:
         lines.append(f"The first is settled against the other {finished - 1}.")
     if leaders.optimism:
-        luck = f"{number(leaders.optimism)} {info.unit}".strip()
+        luck = (
+            f"{number(leaders.optimism)} (in {info.unit})"
+            if info.unit
+            else number(leaders.optimism)
+        )
         lines.append(
             f"The first of so many looks about {luck} better than it is; `shrunk` takes that off, "
             "and export ranks the best anew on other tasks."

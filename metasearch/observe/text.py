@@ -120,6 +120,17 @@ def short_paths(paths: Sequence[str]) -> dict[str, str]:
     return {path: name if taken.count(name) == 1 else path for path, name in short.items()}
 
 
+def briefly(params: Mapping[str, Any]) -> list[str]:
+    """What a trial drew, but for what its name says already.
+
+    >>> briefly({"models[0]": "vae", "models[0].vae.latent": 8, "outer.lr": 0.00123456})
+    ['vae.latent 8', 'outer.lr 0.00123']
+    """
+    names = short_paths(list(params))
+    shown = {k: v for k, v in params.items() if k not in {"models[0]", "algorithms[0]"}}
+    return [drawn({names[path]: value}).replace("=", " ", 1) for path, value in shown.items()]
+
+
 def gist(error: str) -> str:
     """The last line of an error without its numbers, by which failures are found alike.
 

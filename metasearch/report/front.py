@@ -9,7 +9,7 @@ import numpy as np
 from metasearch.drawing.charts import Axis, Curve, Spot, curves, scene
 from metasearch.drawing.scene import Scene
 from metasearch.observe.overview import SMALL
-from metasearch.observe.text import drawn, number
+from metasearch.observe.text import briefly, number
 from metasearch.report.sections import Cell, Table
 from metasearch.report.story import Story, score_of
 from metasearch.search.front import front, undominated
@@ -27,7 +27,7 @@ def front_table(story: Story) -> Table | None:
         [
             Cell(p.record.info.name, p.record.number),
             *(Cell(number(p.values[n], like=likes[n]), p.values[n], number=True) for n in names),
-            Cell(drawn(p.record.info.params)),
+            Cell(" · ".join(briefly(p.record.info.params))),
         ]
         for p in peaks
     ]

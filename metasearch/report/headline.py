@@ -12,7 +12,7 @@ import numpy as np
 from metasearch.errors import DataError
 from metasearch.interval import paired_difference
 from metasearch.observe.sheets import read_sheet
-from metasearch.observe.text import drawn, interval, number, short_paths
+from metasearch.observe.text import briefly, interval, number
 from metasearch.report.pictures import Picture, sheet_of, strip
 from metasearch.report.story import Story, score_of
 from metasearch.search.leaders import standard_of, standardised
@@ -63,7 +63,7 @@ def headline(story: Story) -> Headline | None:
     return Headline(
         kicker=f"{winner.info.name}, {how} {count} {split} tasks that it never trained on",
         recipe=_ensemble(story) or recipe_of(winner.info.config),
-        drawn=[] if _ensemble(story) else _drawn(winner),
+        drawn=[] if _ensemble(story) else briefly(winner.info.params),
         score=number(told["mean"]),
         ends=interval(told["mean"], *ends).partition(" ")[2] if known else "",
         unit=story.score_title,
@@ -92,13 +92,6 @@ def recipe_of(config: Mapping[str, Any]) -> str:
     )
     by = f", trained by {' + '.join(algorithms)}" if algorithms else ""
     return f"{' + '.join(models) or 'a recipe'}{by}"
-
-
-def _drawn(winner: Record) -> list[str]:
-    """What the winner drew, but for what its name says already."""
-    names = short_paths(list(winner.info.params))
-    shown = {k: v for k, v in winner.info.params.items() if k not in {"models[0]", "algorithms[0]"}}
-    return [drawn({names[path]: value}).replace("=", " ", 1) for path, value in shown.items()]
 
 
 def _told(story: Story, winner: Record) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metasearch.observe.base import Draw, Outcome
-from metasearch.observe.text import drawn, flat, gist, number, span
+from metasearch.observe.text import briefly, flat, gist, number, span
 from metasearch.report.story import Story, score_of
 from metasearch.search.leaders import Place
 from metasearch.search.ledger import Record
@@ -82,7 +82,7 @@ def _trial_row(story: Story, record: Record, placed: tuple[int, Place] | None) -
         Cell(_state(record)),
         _number_cell(outcome.step or None, text=f"{outcome.step:,}"),
         _number_cell(outcome.seconds or None, text=span(outcome.seconds)),
-        Cell(drawn(record.info.params)),
+        Cell(" · ".join(briefly(record.info.params))),
     ]
 
 

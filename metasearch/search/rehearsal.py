@@ -20,6 +20,7 @@ from metasearch.search.config import SearchFile
 from metasearch.search.process import limit_threads, threads_restored
 from metasearch.search.worker import KEPT
 from metasearch.tasks.base import SPLITS
+from metasearch.tasks.words import called
 from metasearch.trial.config import TrialConfig
 from metasearch.trial.judge import judge
 from metasearch.trial.loop import Bench, Trial, bench_for
@@ -111,7 +112,7 @@ def open_data(file: SearchFile, tell: Tell = lambda _: None) -> dict[str, Any]:
         DataError: the source is missing, damaged or too small.
     """
     config = file.trial(next(space.covering(file.space)).tree)
-    tell(f"reading {config.tasks.name}")
+    tell(f"reading {called(config.tasks)}")
     bench = bench_for(config)
     splits = {split: len(bench.data.tasks(split)) for split in SPLITS}
     counts = ", ".join(f"{n} {split}" for split, n in splits.items())

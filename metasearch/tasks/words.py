@@ -15,6 +15,16 @@ _UNSEEN = {
 }
 
 
+def called(source: object) -> str:
+    """A source by its name and, where it is of files, their place: "folder my-images"."""
+    names = [str(getattr(source, "name", ""))]
+    while hasattr(source, "source"):
+        source = source.source
+        names.append(str(getattr(source, "name", "")))
+    path = getattr(source, "path", None)
+    return " of ".join(names) + (f" {path}" if path else "")
+
+
 def explain(source: TaskSource, told: Mapping[str, Any]) -> list[str]:
     """Sentences on layout, splits, episodes, and all that was left out, from a `summary`."""
     return [*_layout(told), *_splits(told), _episode(source), *_dropped(told), *_looks(told)]

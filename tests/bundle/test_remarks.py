@@ -33,7 +33,7 @@ def test_luck_is_told_unless_the_trial_was_picked_by_hand():
     selection = {"finished": 20, "optimism": 0.5, "all_alike": True, "by_hand": False}
     warning, curse = remarks(report(selection=selection))
     assert warning.startswith("warning: the 20 finished trials differ by no more than chance")
-    assert "first of 20 trials looks about 0.5 100 MMD² better" in curse
+    assert "first of 20 trials looks about 0.5 (in 100 MMD²) better" in curse
     by_hand = remarks(report(selection={**selection, "by_hand": True}))
     assert by_hand == [warning]
 
