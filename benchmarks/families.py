@@ -132,7 +132,12 @@ def elsewhere(
 
 def measure(config: TrialConfig, seconds: float, split: Split) -> tuple[dict[str, Row], SampleGrid]:
     """Meta-train for so many seconds of processor time; a row for each score, and pictures."""
-    config = replace(config, score=TRACKS[0])
+    trial, bench = trained(replace(config, score=TRACKS[0]), seconds)
+    return judged(trial, bench, split)
+
+
+def trained(config: TrialConfig, seconds: float) -> tuple[Trial, Bench]:
+    """Meta-train for so many seconds of processor time."""
     bench = open_bench(config.tasks, True)  # type: ignore[arg-type]  # noqa: FBT003 - a cache key
     trial = Trial.open(config, bench)
     began = time.process_time()
@@ -140,7 +145,7 @@ def measure(config: TrialConfig, seconds: float, split: Split) -> tuple[dict[str
         played = trial.practice.step(trial.meta_steps, min(spent / seconds, 1.0))
         trial.meta_steps += 1
         trial.gradients += played.gradients
-    return judged(trial, bench, split)
+    return trial, bench
 
 
 def judged(trial: Trial, bench: Bench, split: Split) -> tuple[dict[str, Row], SampleGrid]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from metasearch.models.adversarial import Hinge, LeastSquares, NonSaturating, Wasserstein
 from metasearch.models.base import Net, Nets, Noise, rows
 from metasearch.models.conditions import each_set_once
+from metasearch.models.discrepancy import energy
 from metasearch.models.nets import NETS, Conv, Mlp
 from metasearch.models.spectral import with_unit_norm
 from metasearch.registry import OneOf, Table, at_least, component
@@ -57,12 +58,14 @@ class CGAN:
         NonSaturating()
     )
     spectral: bool = False  # spectral normalisation of the discriminator
+    energy: float = 0.0  # weight, for the generator, of the energy distance within each class
     critic_steps: int = 1  # discriminator moves in an inner step
     generator_steps: int = 1  # generator moves in an inner step
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built or played."""
-        at_least(self, classes=2, latent=1, embedding=1, critic_steps=1, generator_steps=1)
+        at_least(self, classes=2, latent=1, embedding=2, energy=0)
+        at_least(self, critic_steps=1, generator_steps=1)
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -108,7 +111,10 @@ class CGAN:
         z = torch.randn(n, self.latent, generator=make, device=x.device, dtype=x.dtype)
         mix = torch.rand(n, 1, 1, 1, generator=make, device=x.device, dtype=x.dtype)
         slot = torch.randint(self.classes, (n,), generator=make, device=x.device)
-        return {"z": z, "mix": mix, "slot": slot}
+        found = {"z": z, "mix": mix, "slot": slot}
+        if self.energy:
+            found["again"] = torch.randn(z.shape, generator=make, device=x.device, dtype=x.dtype)
+        return found
 
     def loss(self, player: str, nets: Nets, batch: Batch, noise: Noise) -> Tensor:
         """The discriminator's or the generator's loss of each image.
@@ -122,9 +128,14 @@ class CGAN:
             return out[:, 0] + (told * out[:, 1:]).sum(1)
 
         fake = self._image(nets, batch, noise)
-        if player == "generator":
-            return self.objective.generator(critic(fake))
-        return self.objective.critic(critic, batch["x"], fake, noise["mix"])
+        if player == "discriminator":
+            return self.objective.critic(critic, batch["x"], fake, noise["mix"])
+        fooled = self.objective.generator(critic(fake))
+        if not self.energy:
+            return fooled
+        again = self._image(nets, batch, {**noise, "z": noise["again"]})
+        known = (batch["y"] >= 0).to(fake)  # a class that was picked is not that of the image
+        return fooled + self.energy * known * energy(fake, again, batch["x"])
 
     def generate(self, nets: Nets, given: Batch, noise: Noise) -> Batch:
         """Images of the classes that `given` asks for; "y" says which, where it left that open."""
@@ -153,7 +164,10 @@ class CGAN:
 
 
 def _mean_heard(encoder: Net, batch: Batch) -> Tensor:
-    """The mean embedding of the images that each row hears [rows, d]; zero where it hears none."""
+    """The mean embedding of the images that each row hears [rows, d]; zero where it hears none.
+
+    Of one length, whatever an encoder of bright images makes of a few steps: as loud as the latent.
+    """
     heard = batch["heard"].unsqueeze(2)
     codes = each_set_once(encoder, batch).masked_fill(~heard, 0)
-    return codes.sum(1) / heard.sum(1).clamp_min(1)
+    return F.layer_norm(codes.sum(1) / heard.sum(1).clamp_min(1), codes.shape[2:])

@@ -105,8 +105,8 @@ class StrokeWriter(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """One latent for each step [n, length, latent] to steps [n, length, 3]; see `tasks.pen`."""
-        found = self.pen(self.writer(z))
-        return from_positions(found[..., :2], torch.tanh(found[..., 2]))
+        found = torch.tanh(self.pen(self.writer(z)))  # of the paper, the pen sees the frame only
+        return from_positions(found[..., :2], found[..., 2])
 
 
 class RowReader(nn.Module):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from metasearch.models.adversarial import LOSSES, NonSaturating, Objective, SeedLiteral
 from metasearch.models.base import Net, Nets, Noise, rows
+from metasearch.models.discrepancy import energy
 from metasearch.models.nets import NETS, Conv, Mlp, Squeeze
 from metasearch.models.recurrent import (
     CanvasWriter,
@@ -18,6 +19,7 @@ from metasearch.models.recurrent import (
     StrokeReader,
     StrokeWindows,
     StrokeWriter,
+    seen,
 )
 from metasearch.registry import OneOf, Table, at_least, component
 from metasearch.rng import Stream
@@ -45,6 +47,10 @@ class Drawing(Protocol):
         """The reader as it is called with what is drawn."""
         ...
 
+    def told(self, drawn: Tensor) -> Tensor:
+        """The numbers by which drawings are compared, [n, ...]."""
+        ...
+
 
 @component
 class Rows:
@@ -69,6 +75,10 @@ class Rows:
     def judged(self, net: Net, like: Batch) -> Net:  # noqa: ARG002
         """As it is."""
         return net
+
+    def told(self, drawn: Tensor) -> Tensor:
+        """Pixels."""
+        return drawn
 
 
 @component
@@ -104,6 +114,10 @@ class Canvas:
         """As it is."""
         return net
 
+    def told(self, drawn: Tensor) -> Tensor:
+        """Pixels."""
+        return drawn
+
 
 @component
 class Pen:
@@ -134,6 +148,10 @@ class Pen:
         size = like["x"].shape[-1]
         return lambda steps: net(render(steps, size))
 
+    def told(self, drawn: Tensor) -> Tensor:
+        """Place, direction and pen of each step."""
+        return seen(drawn)
+
 
 DRAWINGS = Table("drawing", {"rows": Rows, "canvas": Canvas, "strokes": Pen})
 
@@ -153,12 +171,13 @@ class RGAN:
     draws: Annotated[Rows | Canvas | Pen, OneOf(DRAWINGS)] = Rows()
     net: Annotated[Conv | Mlp, OneOf(NETS)] = Conv()  # of critics that see images, and of `canvas`
     objective: Annotated[Objective, OneOf(LOSSES)] = NonSaturating()
+    energy: float = 0.0  # weight, for the generator, of the energy distance to real drawings
     critic_steps: int = 1  # discriminator moves in an inner step
     generator_steps: int = 1  # generator moves in an inner step
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built or played."""
-        at_least(self, latent=1, hidden=1, critic_steps=1, generator_steps=1)
+        at_least(self, latent=1, hidden=1, energy=0, critic_steps=1, generator_steps=1)
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -200,16 +219,24 @@ class RGAN:
         make = rng.torch(x.device)
         z = torch.randn(n, self.latent, generator=make, device=x.device, dtype=x.dtype)
         mix = torch.rand(n, 1, 1, 1, generator=make, device=x.device, dtype=x.dtype)
-        return {"z": z, "mix": mix, "one": z[:1].expand_as(z)}
+        found = {"z": z, "mix": mix, "one": z[:1].expand_as(z)}
+        if self.energy:
+            found["again"] = torch.randn(z.shape, generator=make, device=x.device, dtype=x.dtype)
+        return found
 
     def loss(self, player: str, nets: Nets, batch: Batch, noise: Noise) -> Tensor:
         """The discriminator's or the generator's loss of each drawing."""
         z = noise["one" if isinstance(self.objective, SeedLiteral) else "z"]
         critic = self.draws.judged(nets["discriminator"], batch)
         fake = self._drawn(nets, batch, z)
-        if player == "generator":
-            return self.objective.generator(critic(fake))
         real = batch[self.draws.key]
+        if player == "generator":
+            fooled = self.objective.generator(critic(fake))
+            if not self.energy:
+                return fooled
+            again = self._drawn(nets, batch, noise["again"])
+            told = (self.draws.told(x) for x in (fake, again, real))
+            return fooled + self.energy * energy(*told)
         mix = noise["mix"].reshape(-1, *[1] * (real.dim() - 1))
         return self.objective.critic(critic, real, fake, mix)
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from metasearch.models.adversarial import NonSaturating
 from metasearch.models.base import Learner, example
 from metasearch.models.cgan import CGAN
+from metasearch.models.discrepancy import energy
 from metasearch.models.nets import Mlp
 from metasearch.rng import Stream
 
@@ -84,6 +85,37 @@ def test_the_order_of_a_set_does_not_matter():
         torch.testing.assert_close(
             family.loss(player, nets, batch, noise), family.loss(player, nets, turned, noise)
         )
+
+
+@pytest.mark.parametrize("condition", ["slots", "sets"])
+def test_the_generator_also_descends_the_energy_distance_within_each_class(condition):
+    """Two drawings of a row's class against its image; not where the class is not told."""
+    plain, nets, batch, _ = game(condition=condition)
+    family = CGAN(**SMALL, condition=condition, energy=2.0)
+    noise = family.draw(batch, Stream(2))
+    batch = {**batch, "y": torch.tensor([0, 1, 2, -1, 0, -1])}
+    drawn, again = (
+        family.generate(nets, batch, {**noise, "z": z})["x"] for z in (noise["z"], noise["again"])
+    )
+    apart = energy(drawn, again, batch["x"])
+    apart[[3, 5]] = 0
+    want = plain.loss("generator", nets, batch, noise) + 2 * apart
+    torch.testing.assert_close(family.loss("generator", nets, batch, noise), want)
+    for key in plain.draw(batch, Stream(2)):
+        assert torch.equal(plain.draw(batch, Stream(2))[key], noise[key])
+    one = plain.loss("discriminator", nets, batch, noise)
+    torch.testing.assert_close(family.loss("discriminator", nets, batch, noise), one)
+
+
+def test_what_stands_for_a_set_is_as_loud_whatever_its_encoder():
+    """An encoder that learned to shout tells a generator no more than one that whispers."""
+    family, nets, batch, noise = game(condition="sets")
+    quiet = family.generate(nets, batch, noise)["x"]
+    sets = nets["generator_sets"]
+    loud = {**nets, "generator_sets": lambda x: 1000 * sets(x)}
+    torch.testing.assert_close(family.generate(loud, batch, noise)["x"], quiet, atol=1e-2, rtol=0)
+    deaf = {**batch, "heard": torch.zeros_like(batch["heard"])}
+    assert family.generate(loud, deaf, noise)["x"].isfinite().all()
 
 
 def test_with_sets_a_class_has_no_number():

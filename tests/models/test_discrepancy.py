@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 import torch
 
 from metasearch.models.discrepancy import (
     WIDTHS,
+    energy,
     fixed_features,
     image_mmd,
     mmd_squared,
@@ -96,3 +98,24 @@ def test_descending_it_brings_images_to_the_real_ones():
     assert float(image_mmd(x.detach(), real, 1)) < 0.3 * first
     ink = x.detach().mean((0, 1))
     assert ink[4:8, 4:8].mean() > ink.mean() + 0.5
+
+
+def test_the_energy_of_rows_is_half_the_energy_distance_and_a_constant():
+    """Against all pairs of a few numbers: 2 E|x - y| - E|x - x'| - E|y - y'|."""
+    x, y = (torch.tensor(v, dtype=torch.float64) for v in ([0.0, 1.0, 5.0], [2.0, 2.5]))
+
+    def apart(a, b):
+        return (a[:, None] - b[None]).abs().mean()
+
+    distance = 2 * apart(x, y) - apart(x, x) - apart(y, y)
+    # Every triple once, so that the mean over rows is the expectation.
+    i, j, k = (m.flatten() for m in torch.meshgrid(*map(torch.arange, (3, 3, 2)), indexing="ij"))
+    rows = energy(x[i, None], x[j, None], y[k, None])
+    assert float(rows.mean()) == pytest.approx(float(distance + apart(y, y)) / 2, abs=1e-3)
+
+
+def test_drawings_that_vary_like_the_real_ones_have_less_energy_than_their_mean():
+    make = Stream(0).torch()
+    real, same, again = (torch.randn(4000, 6, generator=make) for _ in range(3))
+    mean = torch.zeros_like(real)
+    assert energy(same, again, real).mean() < energy(mean, mean, real).mean()

@@ -15,6 +15,7 @@ from metasearch.engine.batched import formulation
 from metasearch.models import RGAN
 from metasearch.models.adversarial import Hinge, NonSaturating, Wasserstein
 from metasearch.models.base import Learner, cycled, example, noise_per_task
+from metasearch.models.discrepancy import energy
 from metasearch.models.nets import Conv, Mlp
 from metasearch.models.recurrent import Recurrence, StrokeReader, StrokeWindows, StrokeWriter, seen
 from metasearch.models.rgan import Canvas, Pen, Rows
@@ -162,6 +163,35 @@ def test_a_generator_step_raises_the_critics_opinion_of_its_drawings(family):
     for p, g in zip(own, grads, strict=True):
         p.data -= 0.02 * g / size
     assert family.loss("generator", learner.nets, batch, noise).mean() < before
+
+
+def test_the_generator_also_descends_the_energy_distance_that_is_asked_for(family):
+    """Of the drawings as their critic is told of them, beside what it thinks of them."""
+    plain, both = small(family.draws), small(family.draws, energy=3.0)
+    learner = learner_of(both, torch.float64)
+    batch = some(family, dtype=torch.float64)
+    noise = both.draw(batch, Stream(1))
+    alone = plain.draw(batch, Stream(1))
+    assert all(torch.equal(alone[key], noise[key]) for key in alone)  # nothing else is drawn anew
+    key = family.draws.key
+    drawn, again = (
+        both.generate(learner.nets, batch, {**noise, "z": z})[key]
+        for z in (noise["z"], noise["again"])
+    )
+    told = (seen(x) if key == "t" else x for x in (drawn, again, batch[key]))
+    want = plain.loss("generator", learner.nets, batch, noise) + 3 * energy(*told)
+    torch.testing.assert_close(both.loss("generator", learner.nets, batch, noise), want)
+    one = plain.loss("discriminator", learner.nets, batch, noise)
+    torch.testing.assert_close(both.loss("discriminator", learner.nets, batch, noise), one)
+
+
+def test_the_pen_stays_in_the_frame_however_far_its_net_is_driven():
+    with global_torch_draws_from(Stream(0)):
+        net = StrokeWriter(2, 8)
+    net.pen.weight.data *= 1000
+    z = torch.randn(5, 12, 2, generator=Stream(1).torch())
+    assert positions(net(z)).abs().max() <= 1 + 1e-5
+    assert net(z)[..., 2].abs().max() <= 1
 
 
 def test_the_critic_of_strokes_sees_place_direction_and_pen():
