@@ -22,9 +22,9 @@ SMALL = {
     "search.backend": "local",
     "search.sampler": "random",
     "search.pruner": "none",
-    "trial.budget.gradients": 3000,
-    "trial.budget.reports": 2,
-    "trial.judging.tasks": 6,
+    "trial.budget.gradients": 1500,
+    "trial.budget.reports": 1,
+    "trial.judging.tasks": 4,
     "trial.judging.samples": 8,
 }
 
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("files", nargs="*", type=Path, default=sorted(SPACES.glob("*.yaml")))
     parser.add_argument("--omniglot", help="path of Omniglot, for the files that need it")
     options = parser.parse_args()
-    failed = 0
+    failed, start = 0, time.monotonic()
     for file in options.files:
         if needs_data(file) and not options.omniglot:
             print(f"skipped  {file.name}: give --omniglot PATH")
@@ -94,6 +94,8 @@ def main() -> None:
                 failed += 1
                 said = f"FAILED   {error};"
         print(f"{said}  {file.name}: {time.monotonic() - began:.0f} s", flush=True)
+    minutes = (time.monotonic() - start) / 60
+    print(f"{len(options.files)} files, {failed} failed, in {minutes:.1f} minutes")
     sys.exit(1 if failed else 0)
 
 
