@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from metasearch.space import Draw
 
 
+_WHY = {  # of endings that say no more of themselves
+    "non_finite": "losses or weights left the range of numbers, as with rates that are too large: "
+    "see outer.lr, and lr and clip of the inner loop",
+    "pruner": "others were better at the same step",
+    "time": "the time of the search was over",
+}
+
+
 def list_runs(as_json: Json = False) -> None:
     """List the runs in METASEARCH_HOME (./runs if that is not set).
 
@@ -190,7 +198,7 @@ def _trial_text(run: Run, told: dict[str, Any]) -> str:
 
     rows: list[tuple[str, object]] = [
         ("state", f"{told['state']} {told['reason']}".strip()),
-        *([("because", told["detail"])] if told["detail"] else []),
+        *([("because", why)] if (why := told["detail"] or _WHY.get(told["reason"], "")) else []),
         ("score", interval(told["score"], told["low"], told["high"])),
         ("before", f"{number(told['before'])} without adaptation"),
         ("spent", f"{told['step']:,} gradient evaluations, {span(told['seconds'] or 0)}"),

@@ -15,8 +15,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from metasearch.errors import RunError
+from metasearch.search.ledger import open_run
 
 PICTURES = "pictures"
+_NAMES = "study:metric_names"  # what `Study.set_metric_names` writes
 
 
 class Mirror:
@@ -26,13 +28,15 @@ class Mirror:
         """Copy what there is.
 
         Raises:
-            RunError: the run has no journal yet.
+            RunError: it is no run, or has no journal yet.
         """
         self._source, self._trials = run / "study.journal", run / "trials"
         self.journal, self.pictures = place / "study.journal", place / PICTURES
         if not self._source.is_file():
             raise RunError(f"{self._source}: not there; no trial of this run was asked yet.")
         self.pictures.mkdir(parents=True)
+        info = open_run(run).info
+        self._names = [info.score, *info.objectives]
         self._read = 0
         self._shown: dict[int, str] = {}  # trial -> the picture it has
         self._copy()
@@ -45,6 +49,8 @@ class Mirror:
         """Take over what was written since, and the last picture of each trial."""
         self._copy()
         (study,) = self._storage.get_all_studies()
+        if _NAMES not in study.system_attrs:  # else axes say "Objective 0"
+            self._storage.set_study_system_attr(study._study_id, _NAMES, self._names)
         for trial in self._storage.get_all_trials(study._study_id, deepcopy=False):
             self._picture(study._study_id, trial)
 

@@ -34,6 +34,7 @@ def test_the_copy_holds_every_trial_with_its_last_picture_and_the_run_is_left_al
     assert len(mirror._storage.get_all_trials(study._study_id)) == 3
     attrs = mirror._storage.get_study_system_attrs(study._study_id)
     told = [json.loads(value) for key, value in attrs.items() if "artifacts" in key]
+    assert attrs["study:metric_names"] == ["distance"]
     assert len(told) == 3
     for picture in told:
         assert (mirror.pictures / picture["artifact_id"]).read_bytes().startswith(b"\x89PNG")

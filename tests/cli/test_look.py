@@ -205,3 +205,10 @@ def test_tensorboard_is_served_until_ctrl_c(planted):
         finally:
             served.send_signal(signal.SIGINT)
             assert served.wait(timeout=20) == 0
+
+
+def test_a_trial_that_diverged_says_why_in_words(cli, planted):
+    rows = cli("show", "planted", "--json").json["all_trials"]
+    diverged = next(row["trial"] for row in rows if row["reason"] == "non_finite")
+    told = cli("show", "planted", diverged).out
+    assert "because" in told and "rates that are too large: see outer.lr" in told
