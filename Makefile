@@ -12,7 +12,7 @@ BIN   := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help docs docs-test quickstart test test-slow check format setup clean bench-engine bench-strategies bench-selection bench-overhead bench-scale bench-search chaos bench-families smoke-families
+.PHONY: help docs docs-test quickstart test test-slow check format setup clean bench-engine bench-strategies bench-selection bench-overhead bench-scale bench-search chaos fuzz cluster-smoke audit bench-families smoke-families
 
 help: ## Show this text
 	@echo "make quickstart   is the first thing to type; the rest:"
@@ -69,6 +69,16 @@ bench-scale: $(STAMP) ## What a search costs at 100 to 10,000 trials (ARGS="--ba
 
 chaos: $(STAMP) ## Kill searches and their workers fifty times, signal them, close their terminal
 	@$(BIN)/python -m pytest -q -m slow tests/chaos $(ARGS)
+
+fuzz: $(STAMP) ## Read 5,000 damaged files of every kind, and watch what that does (ARGS="--seed 1")
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+cluster-smoke: $(STAMP) ## Run searches on a real Slurm, over ssh, on lost machines; skips what is not here
+	@$(BIN)/python -m pytest -q -s -rs -m slow tests/smoke $(ARGS)
+
+audit: $(STAMP) ## Look up the pinned packages in the list of known faults
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	@$(BIN)/python -m pip_audit --disable-pip --no-deps -r constraints.txt $(ARGS)
 
 docs: ## Build the documentation into build/site, in .venv-docs
 	@test -x $(DOCS_VENV)/bin/mkdocs || { $(PYTHON) -m venv $(DOCS_VENV) && \

@@ -661,3 +661,18 @@ def test_any_text_is_read_or_refused_with_a_place(text):
     except ConfigError as error:
         said = str(error)
     assert said is None or said.startswith("s.yaml:")
+
+
+def test_of_a_long_line_and_a_long_message_the_part_that_matters_is_shown():
+    text = "x" * 5000
+    shown = space.Mark("f.yaml", 1, 3001, text).show("m" * 5000)
+    assert max(map(len, shown.splitlines())) < 700
+    _, line, caret = shown.splitlines()
+    assert len(caret) <= len(line), "the caret stands below what is shown"
+
+
+def test_of_many_faults_some_are_told_and_all_are_counted():
+    document = space.parse("\n".join(f"k{i}: 1" for i in range(500)), "f.yaml")
+    told = str(document.error([space.Fault((f"k{i}",), "is wrong.") for i in range(500)]))
+    assert "k0: is wrong." in told and "and 480 more faults" in told
+    assert len(told.splitlines()) < 70

@@ -141,7 +141,7 @@ def test_ray_optuna_and_tensorboard_are_each_imported_in_a_few_named_files():
         contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
     forbidding = [c for c in contracts if "forbidden_modules" in c]
     alone = {c["forbidden_modules"][0]: c for c in forbidding if c.get("ignore_imports")}
-    most = {"ray": 2, "optuna": 5, "tensorboard": 3}
+    most = {"ray": 3, "optuna": 5, "tensorboard": 3}
     assert set(alone) >= set(most)
     for package, contract in alone.items():
         homes = {line.partition(" -> ")[0] for line in contract["ignore_imports"]}

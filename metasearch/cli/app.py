@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -23,6 +23,7 @@ from metasearch.cli.places import home, short
 from metasearch.cli.refine import refine
 from metasearch.cli.reproduce import reproduce
 from metasearch.cli.space import space_verbs
+from metasearch.cli.submit import submit
 from metasearch.cli.train import train
 from metasearch.errors import ConfigError, EnvironmentFault, MetasearchError
 
@@ -34,6 +35,7 @@ VERBS = {
         stop,
         train,
         refine,
+        submit,
     ),
     "Look": (
         look.list_runs,
@@ -65,9 +67,11 @@ _SEARCH_EXTRA = {"matplotlib", "optuna", "ray", "scipy", "tensorboard"}
 # What a whole installation brings, by the name it is imported under.
 _CORE = {"PIL": "pillow", "jinja2": "jinja2", "numpy": "numpy", "pydantic": "pydantic",
          "safetensors": "safetensors", "torch": "torch", "yaml": "pyyaml"}  # fmt: skip
+_WIDEST = 2000  # characters of a line of an error, whatever a file holds
 # What a place may be that somebody typed, and what a machine may lack.
 _TYPED = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}
-_OF_THE_MACHINE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
+_OF_THE_MACHINE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG,
+                   errno.EIO, errno.ESTALE}  # fmt: skip
 
 
 def _version(asked: bool) -> None:
@@ -111,8 +115,13 @@ def flowing(text: str | None) -> str:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code. Never raises but with --debug."""
+    return ended(lambda: build()(args=list(arguments), prog_name="metasearch"))
+
+
+def ended(work: Callable[[], object]) -> int:
+    """Do some work, tell how it failed if it did, and return the exit code."""
     try:
-        build()(args=list(arguments), prog_name="metasearch")
+        work()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     except MetasearchError as error:
@@ -126,7 +135,7 @@ def run(arguments: Sequence[str]) -> int:
 def _tell(error: MetasearchError) -> int:
     if _debug():
         raise error
-    text = str(error)
+    text = "\n".join(line[:_WIDEST] for line in str(error).split("\n"))
     # Lists of faults begin with file:line:column, which editors look for at the start of a line.
     note(text if "\n" in text else f"error: {text}")
     return error.exit_code
@@ -145,7 +154,7 @@ def _told(error: Exception) -> MetasearchError | None:
     if isinstance(error, OSError) and error.errno in _TYPED:
         return ConfigError(f"{error.filename}: {error.strerror}. Give another place.")
     if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
-        text = f"{error.filename}: {error.strerror}. "
+        text = f"{error.filename or 'a file'}: {error.strerror}. "
         return EnvironmentFault(f"{text}Make room or access there, or give another place.")
     return None
 

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
+from metasearch.cli.machine import show_findings
 from metasearch.cli.output import Json, note, pairs, result, result_json, table
 from metasearch.cli.places import short
-from metasearch.errors import ConfigError
+from metasearch.errors import ConfigError, EnvironmentFault
 
 cluster_verbs = typer.Typer(no_args_is_help=True, help="Templates for clusters.")
 
@@ -30,7 +31,7 @@ def render(
     runs: Annotated[str | None, typer.Option(help="Folder of runs that all nodes share.")] = None,
     nodes: Annotated[int | None, typer.Option(help="Nodes, or the most workers at once.")] = None,
     gpus: Annotated[int | None, typer.Option(help="GPUs of a node.")] = None,
-    gpus_per_trial: Annotated[float | None, typer.Option(help="0.5: two share a GPU.")] = None,
+    gpus_per_trial: Annotated[str | None, typer.Option(help="0.5: two share one; auto.")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("-s", "--set", metavar="FIELD=VALUE", help="Another field; see `fields`."),
@@ -45,8 +46,8 @@ def render(
     from metasearch.cluster.templates import render as fill
     from metasearch.cluster.validate import validate
 
-    share = None if gpus_per_trial is None else f"{gpus_per_trial:g}"
-    flags = {"search": search, "runs": runs, "nodes": nodes, "gpus": gpus, "gpus_per_trial": share}
+    flags = {"search": search, "runs": runs, "nodes": nodes, "gpus": gpus,
+             "gpus_per_trial": gpus_per_trial}  # fmt: skip
     given = {name: str(value) for name, value in flags.items() if value is not None}
     texts, values = fill(kind, given | _fields(settings or []))
     folder = out or Path(f"cluster-{kind}")
@@ -134,6 +135,35 @@ def token() -> None:
     file, new = make_token()
     result(str(file))
     note("made; bring it to every node, mode 600" if new else "was there already")
+
+
+@cluster_verbs.command("up-check")
+def up_check(
+    *,
+    address: Annotated[str, typer.Option(envvar="RAY_ADDRESS", help="HOST:PORT of the head.")],
+    nodes: Annotated[int, typer.Option(help="Machines that have to be there.")] = 1,
+    within: Annotated[str, typer.Option(help="Wait so long for them: 90s, 10m.")] = "0s",
+    runs: Annotated[
+        Path | None, typer.Option(help="Folder of runs; see that all machines share it.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Wait until a cluster is up, and see that it is fit for searches and closed to others.
+
+    Example: metasearch cluster up-check --address 10.0.0.1:6379 --nodes 4 --within 10m
+    """
+    from metasearch.cli.up_check import look
+    from metasearch.search.config import seconds
+
+    try:
+        within_s = seconds(within, "--within")
+    except ValueError as error:
+        raise ConfigError(f"{error}.") from error
+    findings = look(address, nodes=nodes, within_s=within_s, runs=runs, tell=note)
+    show_findings(findings, as_json=as_json)
+    if failed := [finding.what for finding in findings if finding.verdict == "fail"]:
+        wrong = ", ".join(failed)
+        raise EnvironmentFault(f"{address} is not fit for a search: {wrong}. See above.")
 
 
 def _fields(settings: list[str]) -> dict[str, str]:

@@ -174,15 +174,10 @@ def doctor(
 
     Example: metasearch doctor
     """
-    from metasearch.cli.machine import examine, examine_folder
+    from metasearch.cli.machine import examine, examine_folder, show_findings
 
     findings = examine_folder(find_run(run), mend=mend) if run is not None else examine(address)
-    if as_json:
-        result_json([vars(finding) for finding in findings])
-    else:
-        for finding in findings:
-            line = f"{finding.verdict:<4}  {finding.what}: {finding.found}"
-            result(f"{line}\n      {finding.advice}" if finding.advice else line)
+    show_findings(findings, as_json=as_json)
     if any(finding.verdict == "fail" for finding in findings):
         failed = ", ".join(f.what for f in findings if f.verdict == "fail")
         if run is not None:

@@ -83,6 +83,7 @@ def of_trial_in_full(trial: Record) -> dict[str, Any]:
     return {
         **of_trial(trial),
         "folder": str(trial.folder),
+        "ran_on": trial.ran_on(),
         "asked_at": trial.asked_at,
         "done_at": trial.done_at,
         "config": dict(trial.info.config),

@@ -202,6 +202,7 @@ def _trial_text(run: Run, told: dict[str, Any]) -> str:
         ("score", interval(told["score"], told["low"], told["high"])),
         ("before", f"{number(told['before'])} without adaptation"),
         ("spent", f"{told['step']:,} gradient evaluations, {span(told['seconds'] or 0)}"),
+        *([("ran on", ", then ".join(told["ran_on"]))] if told["ran_on"] else []),
         ("folder", short(run.folder / "trials" / told["name"])),
     ]
     if told["samples"]:

@@ -9,12 +9,13 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from metasearch import __version__
+from metasearch.cli.output import result, result_json
 from metasearch.cli.places import home, short
 from metasearch.errors import MetasearchError
 
@@ -32,6 +33,16 @@ class Finding:
     verdict: Literal["ok", "warn", "fail"]
     found: str
     advice: str = ""
+
+
+def show_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
+    """Print what was looked at."""
+    if as_json:
+        result_json([vars(finding) for finding in findings])
+        return
+    for finding in findings:
+        line = f"{finding.verdict:<4}  {finding.what}: {finding.found}"
+        result(f"{line}\n      {finding.advice}" if finding.advice else line)
 
 
 def examine(address: str | None = None) -> list[Finding]:

@@ -67,7 +67,7 @@ def text(file: SearchFile, told: dict[str, Any]) -> str:
         ("space", str(space.size(file.space))),
         ("trials", f"at most {told['trials']}, {told['slots']} at once{limit}"),
         ("runs on", f"{search.backend}, {search.cpus_per_trial} CPU and "
-                    f"{search.gpus_per_trial:g} GPU per trial"),
+                    f"{_gpus(search.gpus_per_trial)} GPU per trial"),
         ("data", f"{told['data']['source']}: {splits} tasks"),
         ("budget", f"{told['gradients_per_trial']:,} gradient evaluations per trial"),
         ("measured", f"{len(steps)} recipe{'s' * (len(steps) > 1)}: "
@@ -79,3 +79,7 @@ def text(file: SearchFile, told: dict[str, Any]) -> str:
                    f"{told['disk_bytes'] / 1e6:,.0f} MB on disk; less where weak trials are "
                    "stopped, more where trials share cores"),
     ], indent="")  # fmt: skip
+
+
+def _gpus(asked: float | str) -> str:
+    return "a measured share of a" if isinstance(asked, str) else f"{asked:g}"

@@ -30,7 +30,14 @@ Address = Annotated[
     str | None, typer.Option(envvar="RAY_ADDRESS", help="Of a Ray cluster to join.")
 ]
 Concurrent = Annotated[int | None, typer.Option(help="Trials at once; else as many as fit.")]
-Gpus = Annotated[float | None, typer.Option(help="GPUs of a trial; 0.5 lets two share one.")]
+Gpus = Annotated[
+    float | None,
+    typer.Option(
+        parser=lambda text: text if text == "auto" else float(text),
+        metavar="FLOAT|auto",
+        help="GPUs of a trial; 0.5: two share one; auto: as many as fit into its memory.",
+    ),
+]
 Cpus = Annotated[int | None, typer.Option(help="Cores, and threads, of a trial.")]
 Where = Annotated[
     Literal["ray", "local"] | None, typer.Option(help="Ray Tune, or one by one in this process.")

@@ -51,7 +51,7 @@ FIELDS: Mapping[str, Field] = {
     "gpus": Field("GPUs of a node", r"[0-9]{1,2}", "2", "1"),
     "cpus": Field("cores of a node", _COUNT, "16", "8"),
     "memory": Field("memory of a node, in GiB", _COUNT, "64", "32"),
-    "gpus_per_trial": Field("GPUs of a trial", r"[0-9]+(\.[0-9]+)?", "0.5", "1"),
+    "gpus_per_trial": Field("GPUs of a trial", r"auto|[0-9]+(\.[0-9]+)?", "0.5", "1"),
     "ray": Field("version of Ray on every node", r"[0-9]+\.[0-9]+\.[0-9]+", "2.60.0",
                  _version("ray")),
     "bin": Field("folder with `metasearch` and `ray` on every node", _PATH, "/opt/venv/bin",

@@ -34,6 +34,8 @@ def _up(about: str, folder_of_bin: str = "image_bin", *, autoscaler: int = 1) ->
             "metasearch cluster token",
             f"RAY_UP_enable_autoscaler_v2={autoscaler} ray up -y {{folder}}/cluster.yaml",
             "ray rsync-up {folder}/cluster.yaml {search} search.yaml",
+            f"ray exec {{folder}}/cluster.yaml '{ask} cluster up-check --address auto "
+            "--nodes {nodes} --within 15m --runs {runs}'",
             "ray exec --tmux {folder}/cluster.yaml "
             f"'{ask} search search.yaml --name {{name}} --out {{runs}} --address auto'",
         ),

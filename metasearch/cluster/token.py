@@ -55,6 +55,19 @@ def joining() -> dict[str, str]:
     return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(file)}
 
 
+def read_token() -> str:
+    """The token that this user has, for a header; empty without one.
+
+    Raises:
+        EnvironmentFault: others may read it.
+    """
+    file = token_file()
+    if not file.is_file():
+        return ""
+    _see_that_it_is_private(file)
+    return file.read_text("ascii").strip()
+
+
 def _see_that_it_is_private(file: Path) -> None:
     status = file.stat()
     if stat.S_IMODE(status.st_mode) & 0o077:

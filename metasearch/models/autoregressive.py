@@ -10,7 +10,8 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from metasearch.models.base import Nets, Noise, rows
-from metasearch.registry import at_least, component
+from metasearch.models.nets import LAYERS
+from metasearch.registry import at_least, at_most, component
 from metasearch.rng import Stream
 from metasearch.tasks.base import Batch, Shape
 
@@ -45,6 +46,7 @@ class Autoregressive:
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
         at_least(self, reach=1, width=1, depth=0)
+        at_most(self, reach=64, depth=LAYERS)
 
     @property
     def domains(self) -> tuple[str, ...]:

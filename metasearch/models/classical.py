@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from metasearch.models.base import Net, Nets, Noise, rows
-from metasearch.registry import OneOf, Table, at_least, component
+from metasearch.registry import OneOf, Table, at_least, at_most, component
 from metasearch.rng import Stream
 from metasearch.tasks.base import Batch, Shape
 
@@ -65,6 +65,7 @@ class Kernel:
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
         at_least(self, reach=0)
+        at_most(self, reach=64)
 
     @property
     def nets(self) -> tuple[str, ...]:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from metasearch.errors import ConfigError
 from metasearch.models.base import Nets, Noise, rows
-from metasearch.models.nets import Mlp, normalise
-from metasearch.registry import OneOf, Table, at_least, component
+from metasearch.models.nets import LAYERS, Mlp, normalise
+from metasearch.registry import OneOf, Table, at_least, at_most, component
 from metasearch.rng import Stream
 from metasearch.tasks.base import Batch, Shape
 
@@ -108,6 +108,7 @@ class Dense:
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
         at_least(self, hidden=1, depth=1)
+        at_most(self, depth=LAYERS)
 
     def velocity(self, shape: Shape) -> nn.Module:
         """Images [n, c, h, w] and times [n, 2 TIMES] to velocities [n, c, h, w]."""

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from metasearch.errors import ConfigError
-from metasearch.registry import Table, at_least, component
+from metasearch.registry import Table, at_least, at_most, component
 from metasearch.tasks.base import Shape
 
 Norm = Literal["none", "group", "layer", "instance"]
+LAYERS = 100  # at most, of one kind after another: no file may ask for more than can be built
 Activation = Literal["silu", "relu", "leaky_relu", "gelu", "prelu"]
 
 ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
@@ -45,6 +46,7 @@ class Conv:
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
         at_least(self, width=1, depth=0, smallest=2)
+        at_most(self, depth=LAYERS)
 
     def encoder(self, shape: Shape, out: int) -> nn.Module:
         """Images [n, c, h, w] to vectors [n, out].
@@ -125,6 +127,7 @@ class Mlp:
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
         at_least(self, hidden=1, depth=0)
+        at_most(self, depth=LAYERS)
 
     def encoder(self, shape: Shape, out: int) -> nn.Module:
         """Images [n, c, h, w] to vectors [n, out]."""

@@ -9,8 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from metasearch.errors import ConfigError
-from metasearch.models.nets import ACTIVATIONS, Activation, Attention, Norm, Shortcut, normalise
-from metasearch.registry import at_least, component
+from metasearch.models.nets import (
+    ACTIVATIONS,
+    LAYERS,
+    Activation,
+    Attention,
+    Norm,
+    Shortcut,
+    normalise,
+)
+from metasearch.registry import at_least, at_most, component
 from metasearch.tasks.base import Shape
 
 
@@ -40,6 +48,7 @@ class Resnet:
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
         at_least(self, width=1, halvings=1, depth=0)
+        at_most(self, halvings=16, depth=LAYERS)
         if self.moves and not self.skip:
             raise ValueError("moves needs skip: what is painted anew was not moved")
 
@@ -114,6 +123,7 @@ class Patches:
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
         at_least(self, width=1, halvings=1)
+        at_most(self, halvings=16)
 
     def encoder(self, shape: Shape, out: int) -> nn.Module:
         """Images [n, c, h, w] to `out` logits of each place, [n, places * out].

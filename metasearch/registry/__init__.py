@@ -16,7 +16,7 @@ from metasearch.registry.describe import (
 )
 from metasearch.registry.plain import revive, to_data
 from metasearch.registry.schema import Problem, Schema
-from metasearch.registry.table import OneOf, Table, at_least, component, nearest
+from metasearch.registry.table import OneOf, Table, at_least, at_most, component, nearest
 
 __all__ = [
     "OneOf",
@@ -26,6 +26,7 @@ __all__ = [
     "Table",
     "arms",
     "at_least",
+    "at_most",
     "below",
     "class_of",
     "comments",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import inspect
 import pathlib
 import textwrap
@@ -31,6 +32,12 @@ _LISTS = {tuple, list, Sequence}
 _UNIONS = {typing.Union, types.UnionType}
 
 
+@functools.cache
+def hints_of(cls: type) -> Mapping[str, Any]:
+    """The annotations of a class, resolved; asked for at every value that is checked."""
+    return typing.get_type_hints(cls, include_extras=True)
+
+
 @dataclasses.dataclass(frozen=True)
 class Setting:
     """One field of a component, as a search file may set it."""
@@ -44,7 +51,7 @@ class Setting:
 
 def settings(cls: type) -> list[Setting]:
     """The settings of a component class, in the order of its fields."""
-    hints = typing.get_type_hints(cls, include_extras=True)
+    hints = hints_of(cls)
     found = []
     for field in dataclasses.fields(cls):
         if not field.init:
@@ -117,7 +124,7 @@ def below(kind: Any, data: Any, part: str | int) -> Any:
     for arm in arms(kind):
         cls = class_of(arm, data)
         if cls is not None and isinstance(part, str):
-            hint = typing.get_type_hints(cls, include_extras=True).get(part)
+            hint = hints_of(cls).get(part)
             if hint is not None:
                 return hint
         origin, inner = typing.get_origin(arm), typing.get_args(arm)

@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metasearch.errors import ConfigError
-from metasearch.registry.describe import describe, table_of
+from metasearch.registry.describe import describe, hints_of, table_of
 from metasearch.registry.table import OneOf, Table, name_of, nearest
+
+_LARGEST = 2**1023  # that a float can hold
 
 
 def to_data(value: Any) -> Any:
@@ -56,8 +58,13 @@ def _revive_plain(kind: Any, data: Any, where: str) -> Any:
     if isinstance(kind, type) and issubclass(kind, pathlib.PurePath) and isinstance(data, str):
         return kind(data)
     if not _fits(data, kind):
-        raise ConfigError(f"{where}: expected {describe(kind)}, got {data!r}.")
+        raise ConfigError(f"{where}: expected {describe(kind)}, got {_brief(data)}.")
     return data
+
+
+def _brief(data: Any) -> str:
+    text = repr(data)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _revive_member(table: Table, data: Any, where: str) -> Any:
@@ -69,10 +76,10 @@ def _revive_member(table: Table, data: Any, where: str) -> Any:
 
 
 def _revive_fields(cls: Any, data: Any, where: str) -> Any:
-    hints = typing.get_type_hints(cls, include_extras=True)
+    hints = hints_of(cls)
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
     if not isinstance(data, Mapping):
-        raise ConfigError(f"{where}: expected a mapping of settings, got {data!r}.")
+        raise ConfigError(f"{where}: expected a mapping of settings, got {_brief(data)}.")
     for key in data.keys() - fields.keys():
         known = ", ".join(fields)
         hint = nearest(key, fields)
@@ -118,10 +125,16 @@ def _fits(data: Any, kind: Any) -> bool:
             data == allowed and type(data) is type(allowed) for allowed in typing.get_args(kind)
         )
     if kind is float:
-        return isinstance(data, int | float) and not isinstance(data, bool)
+        return isinstance(data, float) or (_is_int(data) and abs(data) <= _LARGEST)
     if kind is int:
-        return isinstance(data, int) and not isinstance(data, bool)
+        return _is_int(data)
     if kind is None or kind is type(None):
         return data is None
+    if kind is Any:
+        return True
     plain = typing.get_origin(kind) or kind
     return isinstance(data, plain) if isinstance(plain, type) else True
+
+
+def _is_int(data: Any) -> bool:
+    return isinstance(data, int) and not isinstance(data, bool)

@@ -35,6 +35,17 @@ def at_least(made: object, **least: float) -> None:
             raise ValueError(f"{name} must be at least {bound}, got {getattr(made, name)!r}")
 
 
+def at_most(made: object, **most: float) -> None:
+    """Refuse settings that no machine could build: for a component's `__post_init__`.
+
+    Raises:
+        ValueError: one is above its bound.
+    """
+    for name, bound in most.items():
+        if getattr(made, name) > bound:
+            raise ValueError(f"{name} must be at most {bound}, got {getattr(made, name)!r}")
+
+
 def nearest(name: object, known: Collection[str]) -> str:
     """The hint ``" Did you mean 'fig'?"``, or nothing if no known name is near."""
     near = difflib.get_close_matches(str(name), list(known), n=1)

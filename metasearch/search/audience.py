@@ -45,6 +45,10 @@ class Audience:
         for observer in tuple(self._observers):
             try:
                 tell(observer)
+            except OSError as fault:  # the disk: not worth a traceback
+                name = type(observer).__name__
+                log.warning("%s is left out from here on: %s", name, fault)
+                self._observers.remove(observer)
             except Exception:
                 log.exception("%s failed and is left out from here on", type(observer).__name__)
                 self._observers.remove(observer)

@@ -7,13 +7,14 @@ in some process, and passes each message of the runner to the desk, which says w
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from metasearch.errors import EnvironmentFault
+from metasearch.search.share import Share
 
 Message = Mapping[str, Any]
 """Plain data from a runner: ``{"report": ..., "samples": ...}`` or ``{"error": ...}``."""
@@ -48,38 +49,54 @@ class Resources:
 
     max_concurrent: int | None = None  # trials at once; None: as many as fit
     cpus_per_trial: int = 1
-    gpus_per_trial: float = 0.0
+    gpus_per_trial: float | Literal["auto"] = 0.0
     retries: int = 2  # times a trial whose worker died goes on from its last checkpoint
     patience_s: float | None = None  # a trial that says nothing for so long is ended; None: waits
+
+    @property
+    def gpus(self) -> float:
+        """GPUs of a trial; of one that was not measured yet, none."""
+        return 0.0 if self.gpus_per_trial == "auto" else self.gpus_per_trial
+
+    def sized(self, gpus: float) -> Resources:
+        """The same with what `auto` was found to stand for."""
+        return replace(self, gpus_per_trial=gpus)
 
     def roomier(self) -> Resources | None:
         """Twice as much for each trial, for one that ran out of memory; None if nothing is gained.
 
         A whole GPU's memory cannot grow, and what trials share of the machine's goes by their CPUs.
         """
-        if self.gpus_per_trial >= 1:
+        if self.gpus >= 1:
             return None
-        gpus = min(1.0, 2 * self.gpus_per_trial)
-        return replace(self, cpus_per_trial=2 * self.cpus_per_trial, gpus_per_trial=gpus)
+        more = replace(self, cpus_per_trial=2 * self.cpus_per_trial)
+        return more.sized(min(1.0, 2 * self.gpus))
 
-    def fit(self, cpus: float, gpus: float) -> int:
-        """How many trials run at once on so many CPUs and GPUs.
+    def fit(self, machines: Iterable[tuple[float, float]]) -> int:
+        """How many trials run at once on machines with so many CPUs and GPUs each.
+
+        A trial runs on one machine, and a share of a GPU is of one GPU.
 
         Raises:
             EnvironmentFault: not one.
         """
-        slots = int(cpus // self.cpus_per_trial)
-        if 0 < self.gpus_per_trial < 1:  # what is left of a GPU cannot be joined with another's
-            slots = min(slots, int(gpus) * int(1 / self.gpus_per_trial))
-        elif self.gpus_per_trial:
-            slots = min(slots, int(gpus // self.gpus_per_trial))
+        have = list(machines)
+        slots = sum(self._on(cpus, gpus) for cpus, gpus in have)
         if slots < 1:
+            cpus, gpus = (sum(column) for column in zip((0.0, 0.0), *have, strict=True))
+            spread = f" on {len(have)} machines, none of which has enough" if len(have) > 1 else ""
             raise EnvironmentFault(
-                f"a trial needs {self.cpus_per_trial} CPUs and {self.gpus_per_trial:g} GPUs; there "
-                f"are {cpus:g} CPUs and {gpus:g} GPUs. Lower --cpus-per-trial or "
+                f"a trial needs {self.cpus_per_trial} CPUs and {self.gpus:g} GPUs; there "
+                f"are {cpus:g} CPUs and {gpus:g} GPUs{spread}. Lower --cpus-per-trial or "
                 "--gpus-per-trial, or join a larger cluster by --address."
             )
         return min(slots, self.max_concurrent or slots)
+
+    def _on(self, cpus: float, gpus: float) -> int:
+        slots = int(cpus // self.cpus_per_trial)
+        if 0 < self.gpus < 1:  # what is left of a GPU cannot be joined with another's
+            return min(slots, int(gpus) * int(1 / self.gpus))
+        return min(slots, int(gpus // self.gpus)) if self.gpus else slots
 
 
 def knock(address: str) -> None:
@@ -160,6 +177,15 @@ class Backend(Protocol):
         trace: TracebackType | None,
     ) -> None:
         """Let all workers go."""
+        ...
+
+    def settle(self, recipes: Sequence[Mapping[str, Any]]) -> Share:
+        """Find what `gpus_per_trial: auto` stands for, by running some recipes; between entering
+        and `run`.
+
+        Raises:
+            EnvironmentFault: a recipe does not fit into a whole card.
+        """
         ...
 
     def run(self, desk: Desk) -> None:

@@ -17,6 +17,7 @@ class Bridge:
         self.slots = slots
         self.live: dict[str, Order] = {}  # by the scheduler's id
         self.errors: dict[str, str] = {}
+        self.preempted: set[str] = set()  # whose machine was taken away after a notice
         self.fault: Exception | None = None  # of the desk; ends the run
 
     @property
@@ -53,6 +54,7 @@ class Bridge:
         if trial_id in self.live and self.fault is None:
             text = self.errors.get(trial_id, "the worker died")
             stuck = last_words(Path(self.live[trial_id].folder))
-            error = {"reason": cause_of_death(text), "error": text}
+            taken = trial_id in self.preempted
+            error = {"reason": "preempted" if taken else cause_of_death(text), "error": text}
             self.heard(trial_id, {"error": stuck or error})
         self.live.pop(trial_id, None)

@@ -10,6 +10,8 @@ from metasearch import space
 from metasearch.registry import Problem, Schema
 from metasearch.space import Fault, Path
 
+_ENOUGH = 100  # faults that differ, after which no further recipe is looked at
+
 Problems = Callable[[Any], Iterable[tuple[Path, str]]]
 """What cannot be run in a component that fits its schema: (path, message)."""
 
@@ -37,6 +39,8 @@ def check_tree(
     holes = {fault.within for fault in wrong if fault.within is not None}
     found: dict[tuple[Path, str], Fault] = {}
     for traced in space.covering(space.without(tree, holes)):
+        if len(found) > _ENOUGH:
+            break
         made, told = schema.parse(traced.tree)
         if not told:
             told = [Problem(path, message) for path, message in problems(made)]

@@ -13,14 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from metasearch.errors import ConfigError
+from metasearch.errors import ConfigError, EnvironmentFault
 from metasearch.observe.base import Limit, Outcome, SearchInfo, TrialInfo
 from metasearch.observe.text import gist
 from metasearch.search.audience import Audience
 from metasearch.search.backend import Message, Order, placed
 from metasearch.search.files import write_atomically
-from metasearch.search.ledger import Ledger, Record, revive_report
+from metasearch.search.ledger import Ledger, Record
 from metasearch.search.racing import Pace
+from metasearch.search.revival import revive_report
 from metasearch.search.signals import Signals
 from metasearch.search.study import Study
 from metasearch.space import dump
@@ -145,6 +146,8 @@ class Conductor:
         if live is None:  # a late word of a trial that is over
             return True
         if "error" in message:
+            if message["error"]["reason"] == "storage":
+                raise _no_room(live.info, message["error"]["error"])
             self._fail(live, **message["error"])
             return True
         report = revive_report(message["report"])
@@ -256,6 +259,14 @@ class Conductor:
         gradients, seconds = (before.cost.gradients, before.cost.seconds) if before else (0, 0.0)
         self._gradients += last.cost.gradients - gradients
         self._trial_s += last.cost.seconds - seconds
+
+
+def _no_room(trial: TrialInfo, error: str) -> EnvironmentFault:
+    """What ends a search whose trials cannot write: they are not to blame, and stay to be run."""
+    return EnvironmentFault(
+        f"trial {trial.number} cannot write ({error.strip().splitlines()[-1]}). Make room or "
+        "access there, and give the same command again: nothing that finished is lost."
+    )
 
 
 def trial_name(number: int, config: Mapping[str, Any]) -> str:

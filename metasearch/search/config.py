@@ -84,7 +84,7 @@ class SearchConfig:
     race: Racing | None = None  # stop trials that are clearly worse than the leader, task by task
     max_concurrent: int | None = None  # trials at once; null for as many as the resources allow
     cpus_per_trial: int = 1  # cores, and threads
-    gpus_per_trial: float = 0.0  # a half lets two trials share one
+    gpus_per_trial: float | Literal["auto"] = 0.0  # 0.5: two share one; auto: as many as fit
     backend: Literal["ray", "local"] = "ray"  # local: one by one, in the process itself
     retries: int = 2  # of a trial whose worker died
     no_progress_timeout: str | float | None = None  # "30m": a trial silent for so long has failed
@@ -105,7 +105,7 @@ class SearchConfig:
             raise ValueError("references must not be negative; 0 tries none")
         if self.cpus_per_trial < 1:
             raise ValueError("cpus_per_trial must be at least 1")
-        if self.gpus_per_trial < 0:
+        if self.gpus_per_trial != "auto" and self.gpus_per_trial < 0:
             raise ValueError("gpus_per_trial must not be negative")
         if self.retries < 0:
             raise ValueError("retries must not be negative")
@@ -144,7 +144,7 @@ def seconds(time: str | float, what: str = "time") -> float:
 def _check_budgets(search: SearchConfig) -> None:
     if search.gradients is not None and search.gradients < 1:
         raise ValueError("gradients must be at least 1; null sets no limit")
-    if search.gpu_hours is not None and not (search.gpu_hours > 0 and search.gpus_per_trial > 0):
+    if search.gpu_hours is not None and not (search.gpu_hours > 0 and search.gpus_per_trial):
         raise ValueError("gpu_hours must be above 0, and gpus_per_trial, too; null sets no limit")
 
 

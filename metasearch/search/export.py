@@ -261,6 +261,7 @@ def _provenance(run: Run, winner: Candidate, bench: Bench) -> dict[str, Any]:
         "torch": torch.__version__,
         "python": platform.python_version(),
         "machine": platform.machine(),
+        "ran_on": ", then ".join(winner.record.ran_on()),
         "created": _now(),
     }
 

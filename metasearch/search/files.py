@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import numbers
@@ -20,17 +21,28 @@ def write_atomically(path: Path, text: str, *, sync: bool = True) -> None:
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with draft.open("w", encoding="utf-8") as file:
+        with named(path), draft.open("w", encoding="utf-8") as file:
             file.write(text)
             if sync:
                 file.flush()
                 os.fsync(file.fileno())
         draft.replace(path)
     except OSError:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
         raise
     if sync:
         sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Have what the disk refuses in the body say where: the system tells a file only on opening."""
+    try:
+        yield
+    except OSError as fault:
+        fault.filename = fault.filename or str(path)
+        raise
 
 
 def sync_folder(folder: Path) -> None:
@@ -69,7 +81,7 @@ def append_line(path: Path, line: str) -> None:
 
     Not synced: a line lost to a power cut costs one point of a learning curve.
     """
-    with path.open("ab+") as file:
+    with named(path), path.open("ab+") as file:
         _cut_torn_tail(file.fileno())
         file.write(line.encode() + b"\n")
 

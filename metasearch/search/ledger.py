@@ -7,7 +7,6 @@ needs neither torch, Ray nor Optuna, and the folder may move: no path in it is a
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +27,13 @@ from metasearch.search.files import (
 )
 from metasearch.search.lease import Lease, read_holder
 from metasearch.search.manifest import revive_info
+from metasearch.search.revival import (
+    check_params,
+    number_or_nan,
+    revive_outcome,
+    revive_report,
+    revive_trial,
+)
 from metasearch.trial.report import Report
 
 FORMAT = 1
@@ -60,6 +66,11 @@ class Record:
     def lost(self) -> Report | None:
         """The report of the race that was lost, if one was."""
         return next((report for report in self._said() if report.lost), None)
+
+    def ran_on(self) -> list[str]:
+        """The machines it ran on, with their cards, each once, in order."""
+        with _as_written(path := self.folder / "ran_on.jsonl"):
+            return list(dict.fromkeys(" ".join(map(str, x.values())) for x in read_lines(path)))
 
     def _said(self) -> list[Report]:
         path = self.folder / "reports.jsonl"
@@ -118,6 +129,9 @@ def open_run(folder: Path) -> Run:
     records = read_records(folder)
     with _as_written(folder / "manifest.json"):
         info = revive_info(manifest["search"], folder)
+    for record in records:
+        with _as_written(folder / "ledger" / _asked(record.number)):
+            check_params(record.info, info.draws)
     over = all(r.outcome for r in records) and _spent(info, records, holder.clock_s)
     state: Literal["running", "finished", "stopped"] = "finished" if over else "stopped"
     return Run(
@@ -166,11 +180,11 @@ def _read_record(folder: Path, number: int, name: str, names: set[str]) -> Recor
     path = folder / "ledger" / name
     asked = read_json(path) or {}
     with _as_written(path):
-        info = TrialInfo(number, asked["name"], asked["params"], asked["config"])
+        info = revive_trial(number, asked)
         if not _NAME.fullmatch(info.name):
             raise ValueError(f"{info.name!r} is no name of a trial")
         place = folder / "trials" / info.name
-        record = Record(info, place, asked["asked_at"], notes=asked.get("notes", {}))
+        record = Record(info, place, number_or_nan(asked["asked_at"]), notes=asked.get("notes", {}))
     path = path.with_name(_done(number))
     if path.name not in names:
         return record
@@ -178,8 +192,8 @@ def _read_record(folder: Path, number: int, name: str, names: set[str]) -> Recor
     with _as_written(path):
         return replace(
             record,
-            outcome=Outcome(**done["outcome"]),
-            done_at=done["done_at"],
+            outcome=revive_outcome(done["outcome"]),
+            done_at=number_or_nan(done["done_at"]),
             curve=tuple((step, number_or_nan(score)) for step, score in done["curve"]),
             notes=done["notes"],
             last=revive_report(done["last"]) if done.get("last") else None,
@@ -195,7 +209,7 @@ def _as_written(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError) as fault:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as fault:
         raise RunError(
             f"{path}: damaged ({type(fault).__name__}: {fault}). Restore the file from a copy."
         ) from fault
@@ -250,12 +264,10 @@ class Ledger:
         self.lease.check()
         place = self.folder / "trials" / info.name
         append_line(place / "reports.jsonl", to_json(report.to_data()))
-        self.lease.renew()
 
     def _write(self, name: str, data: Mapping[str, Any]) -> None:
         self.lease.check()
         write_atomically(self.folder / "ledger" / name, to_json(data) + "\n")
-        self.lease.renew()
 
     def write_manifest(self, data: Mapping[str, Any]) -> None:
         """Describe the search; the one record that is written anew in each sitting."""
@@ -266,21 +278,6 @@ class Ledger:
     def close(self) -> None:
         """Give the lease back."""
         self.lease.release()
-
-
-def revive_report(data: Mapping[str, Any]) -> Report:
-    """The report in a line of reports.jsonl, where null stands for a number not finite."""
-    floats = {name: number_or_nan(data[name]) for name in ("score", "low", "high", "before")}
-    tables = {
-        name: {key: number_or_nan(value) for key, value in data[name].items()}
-        for name in ("per_task", "scalars")
-    }
-    return Report.from_data({**data, **floats, **tables})
-
-
-def number_or_nan(value: float | None) -> float:
-    """What JSON holds for a number: null is NaN."""
-    return math.nan if value is None else value
 
 
 def _usable(outcome: Outcome) -> bool:

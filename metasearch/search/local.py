@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping, Sequence
 from functools import partial
 from types import TracebackType
+from typing import Any
 
 from metasearch.search.backend import Desk, Resources
 from metasearch.search.process import raises_when_stuck, threads_restored
 from metasearch.search.retries import Retries
+from metasearch.search.share import Share
 from metasearch.search.worker import TrialRunner
 
 
@@ -40,6 +43,10 @@ class LocalBackend:
         trace: TracebackType | None,
     ) -> None:
         self._open.close()
+
+    def settle(self, recipes: Sequence[Mapping[str, Any]]) -> Share:  # noqa: ARG002
+        """None: a trial has all of the machine."""
+        return Share(0.0)
 
     def run(self, desk: Desk) -> None:
         """Return once the desk is closed. What it raises comes through."""

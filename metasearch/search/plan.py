@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from metasearch import space
+from metasearch.errors import ConfigError
 from metasearch.observe.base import Bound, SearchInfo, Watched
 from metasearch.registry import to_data
+from metasearch.rng import Stream
 from metasearch.search.advisors import Sampler
 from metasearch.search.conductor import Fill
 from metasearch.search.config import SearchConfig, SearchFile
 from metasearch.search.first import Point, first_points
 from metasearch.search.fit import Job
 from metasearch.search.racing import Pace
+from metasearch.search.share import RECIPES
 from metasearch.search.study import Advice
 
 
@@ -71,13 +75,27 @@ class Plan:
             bounds=self.bounds,
             gradients=self.search.gradients,
             gpu_hours=self.search.gpu_hours,
-            gpus=self.search.gpus_per_trial,
+            gpus=0.0 if self.search.gpus_per_trial == "auto" else self.search.gpus_per_trial,
         )
 
     @property
     def bounds(self) -> tuple[Bound, ...]:
         """What a trial has to keep."""
         return tuple(Bound(c.score, c.at_least, c.at_most) for c in self.search.constraints)
+
+    def greedy(self, count: int = RECIPES) -> list[Mapping[str, Any]]:
+        """Some recipes that take as much memory as any: every number at its upper bound."""
+        trees: dict[str, Mapping[str, Any]] = {}
+        for i in range(count):
+            draw = space.upper_suggester(Stream(self.search.seed).at("greedy", i))
+            tree = space.sample(self.space, draw)
+            with contextlib.suppress(ConfigError):  # what cannot be run takes no memory
+                trees.setdefault(space.dump(tree), self.fill(tree))
+        return list(trees.values())
+
+    def sized(self, gpus: float) -> Plan:
+        """The same with what `gpus_per_trial: auto` was found to stand for."""
+        return replace(self, search=replace(self.search, gpus_per_trial=gpus))
 
     def job(self) -> Job:
         """As samplers are picked for."""

@@ -44,6 +44,24 @@ def keep_freed_memory() -> None:
         mallopt(_TRIM_THRESHOLD, 2**31 - 1)
 
 
+def limit_gpu(share: float) -> None:
+    """Let this process take no more than its share of the GPU's memory, if it shares one.
+
+    Whoever takes more runs out of memory itself, and not its neighbours.
+    """
+    torch = sys.modules.get("torch")
+    if 0 < share < 1 and torch is not None and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(share)
+
+
+def card_of() -> dict[str, str]:
+    """The GPU that this process computes on, if it computes on one."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return {}
+    return {"card": torch.cuda.get_device_name()}
+
+
 class StuckError(Exception):
     """A trial said nothing for longer than it may."""
 

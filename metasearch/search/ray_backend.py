@@ -1,4 +1,4 @@
-"""Trials as Ray Tune runs them: on this machine, or on a cluster. The only file that imports Ray.
+"""Trials as Ray Tune runs them: on this machine, or on a cluster. The only file that imports Tune.
 
 Tune moves trials and workers; what to try and what to stop is the desk's business. So Tune gets a
 searcher and a scheduler that only pass on, no logger, no snapshot worth restoring, and a class
@@ -10,9 +10,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -20,26 +19,19 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray._private import ray_constants
 from ray._private import worker as ray_worker
-from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 from ray.tune.experiment import Trial
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from metasearch.cluster.token import joining
 from metasearch.errors import EnvironmentFault
-from metasearch.search.backend import Desk, Order, Resources, knock, unreachable
+from metasearch.search.backend import Desk, Order, Resources
 from metasearch.search.bridge import Bridge
-from metasearch.search.process import (
-    attribute,
-    born_deaf,
-    environment,
-    exits_when_stuck,
-    log_to_file,
-)
+from metasearch.search.process import attribute, environment, exits_when_stuck, log_to_file
+from metasearch.search.ray_link import connect, machines, on_cards
 from metasearch.search.retries import Retries
+from metasearch.search.share import PROBE, Share
 from metasearch.search.worker import TrialRunner
 
 _TUNE = {
@@ -50,12 +42,6 @@ _TUNE = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # a relative path in a config means the same everywhere
 }
-_PRIVATE = {  # of a Ray of our own
-    "RAY_AUTH_MODE": "token",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listens on the loopback interface alone
-}
-_STORE = 200 * 2**20  # bytes for reports on their way; Ray would take a third of the memory
 
 
 class RayBackend:
@@ -68,15 +54,25 @@ class RayBackend:
     in_process = False
 
     def __init__(
-        self, trial: str, resources: Resources, scratch: Path, *, address: str | None = None
+        self,
+        trial: str,
+        resources: Resources,
+        scratch: Path,
+        *,
+        address: str | None = None,
+        probe: str = PROBE,
     ) -> None:
-        """`scratch` is for Tune's own files, which are of no use afterwards."""
+        """`scratch` is for Tune's own files, which are of no use afterwards.
+
+        `probe` names what measures a card, as `trial` names what runs trials.
+        """
         self._trial = trial
+        self._probe = probe
         self._resources = resources
         self._scratch = scratch
         self._address = address or os.environ.get("RAY_ADDRESS")
         self._open = contextlib.ExitStack()
-        self._have = 0.0, 0.0  # CPUs and GPUs
+        self._have: Sequence[tuple[float, float]] = ()  # CPUs and GPUs of each machine
         self.slots = 0
 
     def __enter__(self) -> RayBackend:
@@ -93,11 +89,10 @@ class RayBackend:
             # A thread of Ray's would print what happens to its workers.
             stack.enter_context(attribute(ray_worker, "_worker_logs_enabled", False))  # noqa: FBT003
             if not ray.is_initialized():
-                self._connect(stack)
+                stack.enter_context(connect(self._address, self._resources))
             stack.enter_context(environment(_TUNE))
-            have = ray.cluster_resources()
-            self._have = have.get("CPU", 0.0), have.get("GPU", 0.0)
-            self.slots = self._resources.fit(*self._have)
+            self._have = [(one.cpus, one.gpus) for one in machines()]
+            self.slots = self._resources.fit(self._have)
             self._open = stack.pop_all()
         return self
 
@@ -108,6 +103,17 @@ class RayBackend:
         trace: TracebackType | None,
     ) -> None:
         self._open.close()
+
+    def settle(self, recipes: Sequence[Mapping[str, Any]]) -> Share:
+        """Measure the recipes on a card of each machine; trials get the share that all agree on.
+
+        Raises:
+            EnvironmentFault: a recipe does not fit into a whole card.
+        """
+        share = Share.of(on_cards(self._probe, recipes, self._resources.cpus_per_trial))
+        self._resources = self._resources.sized(share.gpus)
+        self.slots = self._resources.fit(self._have)
+        return share
 
     def run(self, desk: Desk) -> None:
         """Return once the desk is closed and every trial that ran has stopped.
@@ -124,16 +130,17 @@ class RayBackend:
     def _roomier(self) -> Resources | None:
         more = self._resources.roomier()
         try:
-            return more if more and more.fit(*self._have) else None
+            return more if more and more.fit(self._have) else None
         except EnvironmentFault:  # a trial has all there is already
             return None
 
     def _run(self, desk: Desk, need: Resources) -> None:
-        slots = need.fit(*self._have)
+        slots = need.fit(self._have)
         bridge = Bridge(desk, slots)
         worker = {
             "trial": self._trial,
             "cpus": self._resources.cpus_per_trial,  # threads: a score must not depend on room
+            "gpus": need.gpus,
             "patience_s": need.patience_s,
             "cwd": str(Path.cwd()),
         }
@@ -142,7 +149,7 @@ class RayBackend:
                 _Worker,
                 name="tune",
                 config=worker,
-                resources_per_trial={"cpu": need.cpus_per_trial, "gpu": need.gpus_per_trial},
+                resources_per_trial={"cpu": need.cpus_per_trial, "gpu": need.gpus},
                 num_samples=-1,
                 storage_path=str(self._scratch.resolve()),
                 search_alg=_Searcher(bridge),
@@ -156,28 +163,6 @@ class RayBackend:
             )
         if bridge.fault is not None:
             raise bridge.fault
-
-    def _connect(self, stack: contextlib.ExitStack) -> None:
-        address = self._address
-        if address is not None:
-            knock(address)
-            stack.enter_context(_told(joining()))
-        else:
-            stack.enter_context(_private())  # until Ray has ended: it reads its token to the last
-        stack.callback(ray.shutdown)  # also of what only half started
-        try:
-            if address is not None:
-                ray.init(address, log_to_driver=False)
-            else:
-                at_once, each = self._resources.max_concurrent, self._resources.cpus_per_trial
-                with born_deaf():
-                    ray.init(
-                        "local",
-                        num_cpus=at_once * each if at_once else None,
-                        include_dashboard=False, log_to_driver=False, object_store_memory=_STORE,
-                    )  # fmt: skip
-        except Exception as fault:
-            raise unreachable(address, fault) from fault
 
 
 class _Searcher(Searcher):  # type: ignore[misc]
@@ -223,6 +208,8 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
         return str(TrialScheduler.STOP if over else TrialScheduler.CONTINUE)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:  # noqa: ARG002
+        if not trial.run_metadata.num_failures:  # Tune counts none where a node was drained
+            self._bridge.preempted.add(trial.trial_id)
         if trial.error_file:
             text = Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
             self._bridge.errors[trial.trial_id] = text.strip()[-4000:]
@@ -259,7 +246,9 @@ class _Worker(tune.Trainable):  # type: ignore[misc]
             os.chdir(config["cwd"])
         limit = config["patience_s"]
         guard = partial(exits_when_stuck, limit) if limit is not None else None
-        self._runner = TrialRunner(config["trial"], cpus=config["cpus"], guard=guard)
+        self._runner = TrialRunner(
+            config["trial"], cpus=config["cpus"], gpus=config["gpus"], guard=guard
+        )
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -271,30 +260,3 @@ class _Worker(tune.Trainable):  # type: ignore[misc]
 
     def cleanup(self) -> None:
         self._runner.close()
-
-
-@contextlib.contextmanager
-def _private() -> Iterator[None]:
-    """Keep a Ray of our own off the network, and behind a token that lives as long as it does.
-
-    Ray would take the token from the home directory, and leave one there.
-    """
-    variables = {**_PRIVATE, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    with attribute(ray_constants, "ENABLE_RAY_CLUSTER", False), _told(variables):  # noqa: FBT003
-        yield
-
-
-@contextlib.contextmanager
-def _told(variables: Mapping[str, str]) -> Iterator[None]:
-    """Variables for Ray, which reads them when it is imported and when it first needs them."""
-    try:
-        with environment(variables):
-            _read_token_again()
-            yield
-    finally:
-        _read_token_again()
-
-
-def _read_token_again() -> None:
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()

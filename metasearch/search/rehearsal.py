@@ -158,8 +158,13 @@ def slots(file: SearchFile) -> int:
     import torch
 
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cards = torch.cuda.device_count()
     need = Resources(search.max_concurrent, search.cpus_per_trial, search.gpus_per_trial)
-    return need.fit(cpus, torch.cuda.device_count())
+    if (
+        search.gpus_per_trial == "auto"
+    ):  # at most; whether cards are shared is measured at the start
+        need = need.sized(min(cards, 1))
+    return need.fit([(cpus, cards)])
 
 
 def measure(config: TrialConfig, bench: Bench) -> Measured:

@@ -13,7 +13,8 @@ from metasearch.errors import RunError
 from metasearch.search.backend import Order, placed
 from metasearch.search.config import SearchConfig
 from metasearch.search.files import to_json
-from metasearch.search.ledger import Record, revive_report
+from metasearch.search.ledger import Record
+from metasearch.search.revival import revive_report
 from metasearch.search.worker import DEFAULT_TRIAL, TrialRunner
 from metasearch.trial.report import Report
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter, deque
 
 from metasearch.search.backend import Desk, Message, Order
@@ -13,13 +14,19 @@ class Retries:
 
     A worker that died and a disk that failed are no fault of the trial's: it goes on `retries`
     times from its last checkpoint. One that ran out of memory is tried once more, with twice the
-    resources, if the backend has `roomier` ones to offer. All else would happen again.
+    resources, if the backend has `roomier` ones to offer. A machine that was taken away after a
+    notice costs none of these. All else would happen again.
     """
 
     def __init__(self, desk: Desk, retries: int, *, roomier: bool) -> None:
         """Nothing has failed yet."""
         self._desk = desk
-        self._left = {"infrastructure": retries, "out_of_memory": 1 if roomier else 0}
+        self._left = {
+            "infrastructure": retries,
+            "preempted": sys.maxsize,  # announced, so no sign of anything wrong
+            "storage": retries,  # another machine's disk may have room
+            "out_of_memory": 1 if roomier else 0,
+        }
         self._failed: Counter[tuple[int, str]] = Counter()
         self._out: dict[int, Order] = {}  # with workers
         self._again: deque[Order] = deque()

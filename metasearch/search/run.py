@@ -13,6 +13,7 @@ from metasearch.search.audience import Audience
 from metasearch.search.backend import Backend, Resources
 from metasearch.search.conductor import Conductor, Ending
 from metasearch.search.config import SearchConfig
+from metasearch.search.files import named, read_json
 from metasearch.search.ledger import Ledger, Run, open_run
 from metasearch.search.local import LocalBackend
 from metasearch.search.opening import Opened, Resume, check_folder, open_folder
@@ -74,7 +75,7 @@ def run_search(
     pool = Pool(folder) if plan.search.warm_start else None
     audience = Audience([pool, *observers] if pool else observers)
     ending: Ending = "interrupted"
-    with Signals() as signals, contextlib.closing(Ledger(folder)) as ledger:
+    with named(folder), Signals() as signals, contextlib.closing(Ledger(folder)) as ledger:
         try:
             opened = open_folder(ledger, plan, data or {}, resume)
             runner = backend or make_backend(plan.search, folder, trial)
@@ -105,6 +106,15 @@ def make_backend(
     return RayBackend(trial, resources, folder / ".ray", address=address)
 
 
+def _sized(plan: Plan, ledger: Ledger, backend: Backend) -> Plan:
+    """Measure what `auto` stands for, and write it down."""
+    share = backend.settle(plan.greedy())
+    manifest = read_json(ledger.folder / "manifest.json") or {}
+    search = {**manifest["search"], "gpus": share.gpus}
+    ledger.write_manifest({**manifest, "search": search, "gpus_per_trial": share.to_data()})
+    return plan.sized(share.gpus)
+
+
 def _sit(
     plan: Plan,
     ledger: Ledger,
@@ -117,6 +127,8 @@ def _sit(
         signals.rearm()
         signals.raises = backend.in_process
         advice = plan.advice(opened.sampler, opened.first)
+        if plan.search.gpus_per_trial == "auto":
+            plan = _sized(plan, ledger, backend)
         study = Study(ledger.folder / "study.journal", plan.space, advice, opened.past)
         stack.callback(study.close)
         info = plan.info(ledger.folder)

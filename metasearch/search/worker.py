@@ -22,16 +22,25 @@ from typing import Any
 
 from metasearch.errors import RunError
 from metasearch.search.backend import Message, Order
-from metasearch.search.files import read_json, to_json, write_atomically
-from metasearch.search.process import StuckError, keep_freed_memory, limit_threads
+from metasearch.search.files import append_line, read_json, to_json, write_atomically
+from metasearch.search.process import (
+    StuckError,
+    card_of,
+    keep_freed_memory,
+    limit_gpu,
+    limit_threads,
+)
 from metasearch.search.racing import Bar
 from metasearch.trial.report import Report, SampleGrid
 
 DEFAULT_TRIAL = "metasearch.trial.loop:trial_from_data"
 KEPT = 2  # checkpoints per trial
 ERROR_LINES = 30  # of a traceback
+RAN_ON = "ran_on.jsonl"  # in a trial's folder: each machine and card that it ran on
 STUCK = "stuck.txt"  # in a trial's folder: where its worker was when it was ended
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE}
+_DISK = {errno.EIO, errno.ESTALE}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+_DENIED = {errno.EACCES, errno.EPERM}
 
 
 Trial = Callable[..., Iterator[Report]]
@@ -65,9 +74,12 @@ def load_trial(name: str) -> Trial:
 class TrialRunner:
     """Runs trials report by report, and keeps the last checkpoints in a trial's folder."""
 
-    def __init__(self, trial: str, *, cpus: int = 1, guard: Guard | None = None) -> None:
+    def __init__(
+        self, trial: str, *, cpus: int = 1, gpus: float = 0.0, guard: Guard | None = None
+    ) -> None:
         self._trial = trial
         self._cpus = cpus
+        self._gpus = gpus
         self._guard = guard
         self._note = Path()
         self._messages: Generator[Message, None, None] | None = None
@@ -91,7 +103,7 @@ class TrialRunner:
             with self._guard(self._note) if self._guard else contextlib.nullcontext():
                 return next(self._messages)
         except (Exception, SystemExit) as fault:  # it ends this trial, not the search
-            return {"error": describe_error(fault)}
+            return {"error": describe_error(fault, self._note.parent)}
 
     def close(self) -> None:
         """Let go of the trial and its memory."""
@@ -109,7 +121,10 @@ class TrialRunner:
         limit_threads(self._cpus)
         trial = load_trial(self._trial)
         limit_threads(self._cpus)  # torch came with the trial
+        limit_gpu(self._gpus)
         folder = Path(order.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        append_line(folder / RAN_ON, to_json({"host": socket.gethostname(), **card_of()}))
         more = {"race": Bar.of_data(order.bar)} if order.bar else {}
         for start in (*whole_checkpoints(folder), None):
             if start and (known := read_json(start / "report.json")):
@@ -164,10 +179,10 @@ def _remove(checkpoint: Path) -> None:
     shutil.rmtree(checkpoint, ignore_errors=True)
 
 
-def describe_error(fault: BaseException) -> dict[str, str]:
-    """Why a trial failed, in a word, and the last lines of the traceback."""
+def describe_error(fault: BaseException, folder: Path | None = None) -> dict[str, str]:
+    """Why a trial with this folder failed, in a word, and the last lines of the traceback."""
     lines = "".join(traceback.format_exception(fault)).strip().splitlines()
-    return {"reason": _reason(fault), "error": "\n".join(lines[-ERROR_LINES:])}
+    return {"reason": _reason(fault, folder), "error": "\n".join(lines[-ERROR_LINES:])}
 
 
 def last_words(folder: Path) -> dict[str, str] | None:
@@ -182,7 +197,13 @@ def last_words(folder: Path) -> dict[str, str] | None:
     return {"reason": "timeout", "error": "\n".join([*said.splitlines()[:ERROR_LINES], end])}
 
 
-def _reason(fault: BaseException) -> str:
+def _is_denied(fault: OSError, folder: Path | None) -> bool:
+    """Whether a trial may not write into its own folder."""
+    inside = folder is not None and Path(str(fault.filename)).is_relative_to(folder)
+    return fault.errno in _DENIED and inside
+
+
+def _reason(fault: BaseException, folder: Path | None) -> str:
     text = str(fault).lower()
     if isinstance(fault, StuckError):
         return "timeout"
@@ -190,6 +211,8 @@ def _reason(fault: BaseException) -> str:
         return "out_of_memory"
     if isinstance(fault, RuntimeError) and ("out of memory" in text or "can't allocate" in text):
         return "out_of_memory"
+    if isinstance(fault, OSError) and (fault.errno in _FULL or _is_denied(fault, folder)):
+        return "storage"
     if isinstance(fault, OSError) and fault.errno in _DISK:
         return "infrastructure"
     return "user"

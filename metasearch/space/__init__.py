@@ -3,7 +3,7 @@
 Knows nothing of models or trials: it turns a tree with draws into trees without.
 """
 
-from metasearch.space.document import Document, Fault, Mark, Path, dump, inline, load, parse
+from metasearch.space.document import Document, Fault, Path, dump, inline, load, parse
 from metasearch.space.extension import narrowed
 from metasearch.space.faults import check, draws, faults, without
 from metasearch.space.grammar import (
@@ -18,6 +18,7 @@ from metasearch.space.grammar import (
     size,
     word_of,
 )
+from metasearch.space.mark import Mark
 from metasearch.space.overrides import apply_overrides, under
 from metasearch.space.points import place_of, point_at, recipes
 from metasearch.space.sampling import (
@@ -29,6 +30,7 @@ from metasearch.space.sampling import (
     sample,
     told,
     trace,
+    upper_suggester,
 )
 
 __all__ = [
@@ -66,6 +68,7 @@ __all__ = [
     "told",
     "trace",
     "under",
+    "upper_suggester",
     "without",
     "word_of",
 ]

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import yaml
 
 from metasearch.errors import ConfigError
+from metasearch.space.mark import Mark, listed
 
 Path = tuple[str | int, ...]
 """Where a value stands in a tree: keys of mappings and indices of lists, from the root."""
@@ -52,22 +53,6 @@ class _Dumper(yaml.SafeDumper):
 for _tag, _looks, _first in _PLAIN:
     for _class in (_Loader, _Dumper):
         _class.add_implicit_resolver(_TAG + _tag, re.compile(rf"^(?:{_looks})$"), list(_first))
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A place in a file or in a flag."""
-
-    source: str  # the file's name, or the flag's
-    line: int  # from 1; 0 in a flag
-    column: int  # from 1
-    text: str  # the whole line
-
-    def show(self, message: str) -> str:
-        """The message behind its place, then the line with a caret below the column."""
-        where = f"{self.source}:{self.line}:{self.column}" if self.line else self.source
-        blank = "".join("\t" if c == "\t" else " " for c in self.text[: self.column - 1])
-        return f"{where}: {message}\n    {self.text.rstrip()}\n    {blank}^"
 
 
 @dataclass(frozen=True)
@@ -110,7 +95,7 @@ class Document:
             message = f"{name}: {fault.message}" if name else fault.message
             placed.append((not mark.line, mark.line, mark.column, mark.show(message)))
         shown = list(dict.fromkeys(text for *_, text in sorted(placed, key=lambda p: p[:3])))
-        return ConfigError("\n".join(shown))
+        return ConfigError(listed(shown))
 
 
 def load(path: str | pathlib.Path) -> Document:
@@ -150,7 +135,7 @@ def parse(text: str, source: str, *, lines: bool = True) -> Document:
     builder = _Builder(source, text.splitlines(), lines=lines)
     tree = None if node is None else builder.build(node, ())
     if builder.wrong:
-        raise ConfigError("\n".join(mark.show(message) for mark, message in builder.wrong))
+        raise ConfigError(listed([mark.show(message) for mark, message in builder.wrong]))
     return Document(source, tree, builder.values, builder.keys)
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from metasearch.errors import ConfigError
-from metasearch.space.document import Document, Mark, Path, parse
+from metasearch.space.document import Document, Path, parse
+from metasearch.space.mark import Mark
 
 FLAG = "-s"
 _PART = re.compile(r"\.?([^.\[\]=\s]+)|\[(\d+)\]")

@@ -181,6 +181,26 @@ def random_suggester(stream: Stream) -> Suggester:
 
 
 @dataclass(frozen=True)
+class _Upper(_Random):
+    """Numbers at their upper bound; words at random."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:  # noqa: ARG002
+        return high
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:  # noqa: ARG002
+        return high
+
+    def suggest_categorical(self, name: str, choices: Sequence[Label]) -> Label:
+        numbers = all(isinstance(c, int | float) and not isinstance(c, bool) for c in choices)
+        return max(choices) if numbers else super().suggest_categorical(name, choices)  # type: ignore[type-var]
+
+
+def upper_suggester(stream: Stream) -> Suggester:
+    """Decides for the upper bound of numbers, and at random between words, as `stream` has it."""
+    return _Upper(stream)
+
+
+@dataclass(frozen=True)
 class _Forced:
     """Decides as told, else for the low bound or the first option."""
 

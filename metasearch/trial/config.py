@@ -241,6 +241,9 @@ def _unbuildable(config: TrialConfig) -> Iterator[Problem]:
         except ConfigError as error:
             yield ("models", i), str(error)
             continue
+        except (RuntimeError, TypeError, OverflowError):  # torch's, of numbers beyond its own
+            yield ("models", i), "has nets of a size that no machine can hold. Make it smaller."
+            continue
         for j, algorithm in enumerate(config.algorithms):
             try:
                 learner.adapting(algorithm.inner.adapts)

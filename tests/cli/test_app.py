@@ -54,7 +54,7 @@ def test_looking_at_a_run_loads_nothing_heavy(planted, words):
 
 
 VERBS = {
-    *("quickstart", "search", "resume", "stop", "train", "refine"),
+    *("quickstart", "search", "resume", "stop", "train", "refine", "submit"),
     *("list", "status", "show", "best", "compare", "report", "tensorboard", "dashboard"),
     *("export", "generate", "evaluate", "reproduce"),
     *("init", "tasks", "components", "doctor", "space", "cluster"),

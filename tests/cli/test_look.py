@@ -24,7 +24,7 @@ OF_TRIAL = {
 }
 IN_FULL = OF_TRIAL | {
     *("folder", "asked_at", "done_at", "config", "curve", "before", "per_task"),
-    *("traceback", "samples"),
+    *("traceback", "samples", "ran_on"),
 }
 
 

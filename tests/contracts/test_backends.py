@@ -7,6 +7,7 @@ import math
 import os
 import secrets
 import signal
+import socket
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +21,9 @@ from optuna.trial import TrialState
 from metasearch.errors import EnvironmentFault, RunError
 from metasearch.observe.base import Outcome, SearchInfo, TrialInfo
 from metasearch.search.advisors import TPE, Median, NoPruner
+from metasearch.search.backend import Resources
 from metasearch.search.ledger import open_run, read_records
+from metasearch.search.ray_backend import RayBackend
 from metasearch.search.run import Plan, Summary, make_backend, run_search
 from metasearch.search.worker import whole_checkpoints
 from metasearch.trial.report import Report
@@ -388,6 +391,39 @@ def test_fractions_of_gpus_are_shared_and_too_much_is_refused(own_ray, tmp_path)
         search(plan(gpus_per_trial=4.0, **how), tmp_path / "run")
     summary = search(plan(gpus_per_trial=0.5, **how), tmp_path / "run")
     assert summary.run.count("complete") == 1
+
+
+@pytest.mark.ray
+def test_auto_packs_as_many_trials_on_a_gpu_as_were_measured_to_fit(own_ray, tmp_path):
+    account = tmp_path / "account"
+    tree = {"takes": {"uniform": [1.0, 6.0]}, "account": str(account), "pause": 0.2, "reports": 3}
+    made = plan(tree, pruner=NoPruner(), gpus_per_trial="auto", backend="ray", trials=4)
+    need = Resources(gpus_per_trial="auto")
+    backend = RayBackend(TRIAL, need, tmp_path / "run" / ".ray", probe="tests.search.planted:card")
+    assert search(made, tmp_path / "run", backend=backend).run.count("complete") == 4
+    assert backend.slots == 4, "of 16 GiB, two take 6 each: four share two cards"
+    assert len({pid for *_, pid in lines(account)}) == 4
+    manifest = open_run(tmp_path / "run").manifest
+    assert manifest["search"]["gpus"] == 0.5 == manifest["gpus_per_trial"]["gpus"]
+    assert [card["name"] for card in manifest["gpus_per_trial"]["cards"]] == ["planted"]
+    search_file = (tmp_path / "run" / "search.yaml").read_text()
+    assert "gpus_per_trial: auto" in search_file, "another machine measures again"
+
+
+@pytest.mark.ray
+def test_a_recipe_that_no_card_can_hold_is_refused_before_any_trial(own_ray, tmp_path):
+    made = plan({"takes": 17.0}, gpus_per_trial="auto", backend="ray", trials=1)
+    need = Resources(gpus_per_trial="auto")
+    backend = RayBackend(TRIAL, need, tmp_path / "run" / ".ray", probe="tests.search.planted:card")
+    with pytest.raises(EnvironmentFault, match=r"does not fit into planted with 16\.0 GiB") as told:
+        search(made, tmp_path / "run", backend=backend)
+    assert "\n" not in str(told.value) and not read_records(tmp_path / "run")
+
+
+def test_a_trial_says_where_it_ran(kind, tmp_path):
+    search(plan(trials=1, backend=kind), tmp_path / "run")
+    (trial,) = open_run(tmp_path / "run").trials
+    assert trial.ran_on() == [socket.gethostname()]
 
 
 @pytest.mark.ray

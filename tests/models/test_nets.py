@@ -8,6 +8,7 @@ from torch import nn
 
 from metasearch.errors import ConfigError
 from metasearch.models.nets import Attention, Conv, Mlp, Shortcut, normalise
+from metasearch.models.translators import Resnet
 from metasearch.rng import Stream, global_torch_draws_from
 
 SHAPES = [(1, 16, 16), (3, 28, 28), (3, 32, 32), (1, 64, 64)]
@@ -120,3 +121,12 @@ def test_every_activation_bends(activation):
         a, b = images(1, 1, 16, 16), -images(1, 1, 16, 16)
         line = (encoder(a) + encoder(b)) / 2
         assert not torch.allclose(encoder((a + b) / 2), line, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("cls", "setting"),
+    [(Conv, {"depth": 2**31}), (Mlp, {"depth": 101}), (Resnet, {"halvings": 2**31})],
+)
+def test_no_file_may_ask_for_more_layers_than_can_be_built(cls, setting):
+    with pytest.raises(ValueError, match=r"must be at most \d+, got"):
+        cls(**setting)

@@ -8,10 +8,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from metasearch.cli.app import ended
 from metasearch.search.advisors import SAMPLERS, NoPruner
 from metasearch.search.run import make_backend, run_search
 from tests.search.plans import plan
@@ -20,11 +21,16 @@ from tests.search.planted import TRIAL
 ROOT = Path(__file__).parents[2]
 
 
-def launch(folder: Path, space: dict[str, Any], **search: Any) -> subprocess.Popen[str]:
-    """Start the search of `plans.plan(space, **search)` in `folder`, away from the own home."""
+def launch(
+    folder: Path, space: dict[str, Any], before: Sequence[str] = (), **search: Any
+) -> subprocess.Popen[str]:
+    """Start the search of `plans.plan(space, **search)` in `folder`, away from the own home.
+
+    `before` is a command that starts it, such as one that takes rights away.
+    """
     order = json.dumps({"folder": str(folder), "space": space, "search": search})
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.search.driver", order],
+        [*before, sys.executable, "-m", "tests.search.driver", order],
         cwd=ROOT,
         env={**os.environ, "HOME": str(folder.parent)},
         stdout=subprocess.PIPE,
@@ -84,4 +90,4 @@ def _main(order: dict[str, Any]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_main(json.loads(sys.argv[1])))
+    sys.exit(ended(lambda: sys.exit(_main(json.loads(sys.argv[1])))))

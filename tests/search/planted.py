@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from metasearch.errors import RunError
+from metasearch.search.share import Card
 from metasearch.trial.report import Cost, Report, SampleGrid
 
 TRIAL = "tests.search.planted:trial"
@@ -112,6 +113,12 @@ def _per_task(config: Mapping[str, Any], value: float) -> dict[str, float]:
     own = np.random.default_rng(int(config["x"] * 1e9)).normal(size=config["tasks"])
     scatter = 0.05 * (own - own.mean())
     return {f"{i:02d}": value + float(away) for i, away in enumerate(scatter)}
+
+
+def card(recipes: Sequence[Mapping[str, Any]], cpus: int) -> Card:
+    """A card of 16 GiB on which a recipe takes as many as it says."""
+    assert cpus == 1, "as asked"
+    return Card("planted", 16 * 2**30, round(max(r["takes"] for r in recipes) * 2**30))
 
 
 def _made(resume: Path) -> int:

@@ -25,7 +25,19 @@ from metasearch.search.backend import Resources, knock
     ],
 )
 def test_so_many_trials_fit(need, have, slots):
-    assert Resources(**need).fit(*have) == slots
+    assert Resources(**need).fit([have]) == slots
+
+
+def test_trials_are_counted_machine_by_machine():
+    assert Resources(gpus_per_trial=2.0).fit([(8, 3), (8, 3), (8, 1)]) == 2
+    assert Resources(cpus_per_trial=2).fit([(3, 0), (3, 0)]) == 2
+    with pytest.raises(EnvironmentFault, match=r"there are 8 CPUs and 4 GPUs on 2 machines, none"):
+        Resources(gpus_per_trial=4.0).fit([(4, 2), (4, 2)])
+
+
+def test_what_is_to_be_measured_takes_no_gpu_until_it_was():
+    auto = Resources(gpus_per_trial="auto")
+    assert auto.fit([(4, 2)]) == 4 and auto.sized(0.5).fit([(8, 2)]) == 4
 
 
 @pytest.mark.parametrize(
@@ -34,7 +46,7 @@ def test_so_many_trials_fit(need, have, slots):
 )
 def test_what_does_not_fit_once_is_refused(need, have):
     with pytest.raises(EnvironmentFault, match=r"a trial needs .* CPUs and .* GPUs; there are"):
-        Resources(**need).fit(*have)
+        Resources(**need).fit([have])
 
 
 def test_an_address_where_somebody_listens_is_fine():

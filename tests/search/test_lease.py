@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -68,11 +70,48 @@ def test_a_pid_that_was_given_to_another_process_is_not_the_holder(tmp_path):
     assert not read_holder(tmp_path).alive
 
 
-def test_a_holder_on_another_host_is_believed_to_live(tmp_path):
+def test_a_holder_on_another_host_that_writes_keeps_the_lease(tmp_path):
     Lease.acquire(tmp_path).release()
     hold(tmp_path, host="elsewhere", pid=1)
-    with pytest.raises(RunError, match=r"process 1 on 'elsewhere'.*delete .*lease\.json"):
-        Lease.acquire(tmp_path)
+    beat = threading.Timer(0.3, hold, [tmp_path], {"renewed": 5.0})
+    beat.start()
+    with pytest.raises(RunError, match=r"process 1 on 'elsewhere'.*ssh elsewhere kill 1"):
+        Lease.acquire(tmp_path, stale_s=60.0)
+    beat.join()
+
+
+def test_a_holder_on_another_host_that_is_silent_loses_the_lease_whatever_its_clock(tmp_path):
+    Lease.acquire(tmp_path).release()
+    hold(tmp_path, host="elsewhere", pid=1, renewed=time.time() + 3600)
+    assert read_holder(tmp_path).alive
+    taken = Lease.acquire(tmp_path, stale_s=0.3)
+    assert taken.fence == 2 and read_holder(tmp_path).host == socket.gethostname()
+
+
+def test_a_holder_writes_while_it_lives_and_not_once_it_lost_the_lease(tmp_path, monkeypatch):
+    monkeypatch.setattr(lease_module, "BEAT_S", 0.01)
+    lease = Lease.acquire(tmp_path)
+    first = read_holder(tmp_path)
+    while read_holder(tmp_path) == first:
+        time.sleep(0.01)
+    later = read_holder(tmp_path)
+    assert later.fence == first.fence and later.elapsed_s > first.elapsed_s
+    hold(tmp_path, fence=2, pid=4, host="elsewhere")
+    taken = read_holder(tmp_path)
+    time.sleep(0.1)
+    assert read_holder(tmp_path) == taken
+    lease.release()
+    assert read_holder(tmp_path) == taken
+
+
+@pytest.mark.parametrize(
+    "change", [{"mood": 1}, {"fence": "one"}, {"renewed": 10**400}, {"host": [1]}, {"pid": None}]
+)
+def test_a_damaged_lease_is_named(tmp_path, change):
+    Lease.acquire(tmp_path).release()
+    hold(tmp_path, **change)
+    with pytest.raises(RunError, match=r"lease\.json: damaged .*delete the file"):
+        read_holder(tmp_path)
 
 
 def test_who_lost_the_lease_notices_and_gives_nothing_back(tmp_path):
@@ -92,7 +131,7 @@ def test_the_clock_goes_on_from_sitting_to_sitting(tmp_path):
     first.release()
     second = Lease.acquire(tmp_path)
     assert 100.0 <= second.elapsed_s < 160.0
-    second.renew(every_s=0.0)
+    second._store(pid=second._holder.pid)
     assert read_holder(tmp_path).elapsed_s >= 100.0
     assert read_holder(tmp_path).clock_s >= read_holder(tmp_path).elapsed_s
 

@@ -142,6 +142,11 @@ def test_other_folders_and_other_formats_are_refused(tmp_path):
         open_run(tmp_path / "r")
 
 
+def _asked(**changes) -> str:
+    sound = {"name": "0000-x", "params": {"x": 0.5}, "config": {}, "asked_at": 1.0}
+    return json.dumps(sound | changes)
+
+
 @pytest.mark.parametrize(
     ("name", "text", "why"),
     [
@@ -149,7 +154,20 @@ def test_other_folders_and_other_formats_are_refused(tmp_path):
         ("manifest.json", '{"format": 1, "search": {"draws": 1}}', "TypeError"),
         ("ledger/0000.asked.json", '{"name": "0000-x"}', "KeyError: 'params'"),
         ("ledger/0000.done.json", "{}", "KeyError: 'outcome'"),
-        ("ledger/0000.done.json", '{"outcome": {"mood": "good"}}', "TypeError: .*'mood'"),
+        ("ledger/0000.done.json", '{"outcome": {"mood": "good"}}', "ConfigError: .*'mood'"),
+        ("ledger/0000.asked.json", _asked(params={"x": {"a": 1}}), "ValueError: params.x is"),
+        (
+            "ledger/0000.asked.json",
+            _asked(params={"m.a.x": "far"}),
+            "ValueError: .*drawn as a number",
+        ),
+        ("ledger/0000.asked.json", _asked(params=[1]), "ConfigError: trial.params: expected a"),
+        ("ledger/0000.asked.json", _asked(asked_at=10**400), "OverflowError"),
+        (
+            "ledger/0000.done.json",
+            '{"outcome": {"state": "complete", "reason": "", "score": {}}}',
+            "ConfigError: outcome.score",
+        ),
         ("trials/0000-x/reports.jsonl", "torn\n", "JSONDecodeError"),
         ("trials/0000-x/reports.jsonl", "{}\n", "KeyError"),
     ],

@@ -12,8 +12,8 @@ import pytest
 
 from metasearch.errors import RunError
 from metasearch.search.backend import Order
-from metasearch.search.ledger import revive_report
 from metasearch.search.process import born_deaf, environment, limit_threads, threads_restored
+from metasearch.search.revival import revive_report
 from metasearch.search.worker import TrialRunner, keep_checkpoint, whole_checkpoints
 from tests.search.driver import lines
 from tests.search.planted import STRIDE, TRIAL, report
@@ -136,7 +136,7 @@ def raising(config, resume):
 
 @pytest.mark.parametrize(
     ("fault", "reason"),
-    [("exit", "user"), ("disk", "infrastructure"), ("cuda", "out_of_memory"),
+    [("exit", "user"), ("disk", "storage"), ("cuda", "out_of_memory"),
      ("host", "out_of_memory"), ("plain", "user")],
 )  # fmt: skip
 def test_failures_are_told_apart(tmp_path, fault, reason):

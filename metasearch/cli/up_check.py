@@ -1,0 +1,158 @@
+"""What `cluster up-check` looks at: a cluster that is up, before a search is given to it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metasearch.cli.machine import Finding
+from metasearch.errors import EnvironmentFault
+
+if TYPE_CHECKING:
+    from metasearch.search.ray_link import Machine
+
+_LOOK_S = 1.0
+_ALIKE = ("metasearch", "torch", "optuna", "ray", "python")
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+def look(
+    address: str, *, nodes: int, within_s: float, runs: Path | None, tell: Callable[[str], None]
+) -> list[Finding]:
+    """Join a cluster, wait until so many machines can run trials, and look at each.
+
+    Raises:
+        EnvironmentFault: no cluster answers, or not in time.
+    """
+    from metasearch.cluster.token import joining
+    from metasearch.search.backend import Resources
+    from metasearch.search.ray_link import connect, dashboard, on_each
+
+    end = time.monotonic() + within_s
+    _wait_for_head(address, end, tell)
+    asks = bool(joining()) or any(name.startswith("RAY_AUTH") for name in os.environ)
+    with connect(address, Resources()), _mark(runs) as mark:
+        found = _wait_for(nodes, end, tell)
+        told = on_each(describe, str(mark) if mark else "")
+        shown = dashboard()
+    return [
+        _machines(found, nodes),
+        *_versions(found, told),
+        *_shared(runs, found, told),
+        _token(asks=asks),
+        _dashboard(shown),
+    ]
+
+
+def describe(mark: str) -> dict[str, Any]:
+    """What a machine of a cluster says of itself: versions, and whether it sees a file."""
+    found: dict[str, Any] = {"host": socket.gethostname(), "python": platform.python_version()}
+    for name in ("metasearch", "torch", "optuna", "ray"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "missing"
+    return {**found, "sees": not mark or Path(mark).exists()}
+
+
+class _mark:  # noqa: N801 - read as a word of the `with`
+    """A file in the folder of runs, for as long as others look for it."""
+
+    def __init__(self, runs: Path | None) -> None:
+        self._file = runs.resolve() / f".seen-{secrets.token_hex(4)}" if runs else None
+
+    def __enter__(self) -> Path | None:
+        if self._file:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._file.touch()
+        return self._file
+
+    def __exit__(self, *_: object) -> None:
+        if self._file:
+            self._file.unlink(missing_ok=True)
+
+
+def _wait_for_head(address: str, end: float, tell: Callable[[str], None]) -> None:
+    from metasearch.search.backend import knock
+
+    told = False
+    while True:
+        try:
+            return knock(address)
+        except EnvironmentFault:
+            if "://" in address or time.monotonic() >= end:
+                raise
+        if not told:
+            tell(f"waiting for {address}")
+        told = True
+        time.sleep(_LOOK_S)
+
+
+def _wait_for(nodes: int, end: float, tell: Callable[[str], None]) -> Sequence[Machine]:
+    from metasearch.search.ray_link import machines
+
+    told = -1
+    while True:
+        able = [machine for machine in machines() if machine.cpus >= 1]
+        if len(able) >= nodes or time.monotonic() >= end:
+            return able
+        if len(able) != told:
+            tell(f"{len(able)} of {nodes} machines are up")
+        told = len(able)
+        time.sleep(_LOOK_S)
+
+
+def _machines(found: Sequence[Machine], nodes: int) -> Finding:
+    each = ", ".join(f"{m.host} ({m.cpus:g} CPUs, {m.gpus:g} {m.card or 'GPU'})" for m in found)
+    if len(found) >= nodes:
+        return Finding("machines", "ok", each)
+    advice = "Look at Ray's logs on the others, or wait longer by --within."
+    return Finding("machines", "fail", f"{len(found)} of {nodes} are up: {each or 'none'}", advice)
+
+
+def _versions(found: Sequence[Machine], told: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    for name in _ALIKE:
+        by: dict[str, list[str]] = {}
+        for one in told:
+            by.setdefault(one[name], []).append(one["host"])
+        mine = describe("")[name]
+        if set(by) <= {mine}:
+            continue
+        each = "; ".join(f"{what} on {', '.join(sorted(hosts))}" for what, hosts in by.items())
+        advice = f"Here it is {mine}. Install the same everywhere, or scores cannot be compared."
+        yield Finding(name, "fail", each, advice)
+    if len(told) < len(found):
+        yield Finding("answers", "fail", f"{len(told)} of {len(found)} machines", "Try again.")
+
+
+def _shared(
+    runs: Path | None, found: Sequence[Machine], told: Sequence[Mapping[str, Any]]
+) -> Iterator[Finding]:
+    blind = sorted(one["host"] for one in told if not one["sees"])
+    if runs and blind:
+        advice = "Give --out a folder on a disk that all machines share."
+        yield Finding("folder of runs", "fail", f"{runs} is another on {', '.join(blind)}", advice)
+    elif runs:
+        yield Finding("folder of runs", "ok", f"{runs} is the same on {len(found)} machines")
+
+
+def _token(*, asks: bool) -> Finding:
+    if asks:
+        return Finding("token", "ok", "joined with it")
+    advice = "Start it with a token: `metasearch cluster render` writes how."
+    return Finding("token", "fail", "the cluster takes anybody who reaches it", advice)
+
+
+def _dashboard(shown: str) -> Finding:
+    host = shown.rpartition(":")[0].rpartition("/")[2].strip("[]")
+    if not shown or host in _LOOPBACK:
+        return Finding("dashboard", "ok", shown or "none")
+    advice = "Start the head with --dashboard-host=127.0.0.1, and look through ssh -L."
+    return Finding("dashboard", "fail", f"{shown} listens beyond its machine", advice)

@@ -1,0 +1,143 @@
+"""Ray itself: one of our own on this machine, or a cluster that is joined; and its machines."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray._private import ray_constants
+from ray._private import worker as ray_worker
+from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from metasearch.cluster.token import joining
+from metasearch.search.backend import Resources, knock, unreachable
+from metasearch.search.process import attribute, born_deaf, environment
+from metasearch.search.share import Card
+from metasearch.search.worker import load_trial
+
+_PRIVATE = {  # of a Ray of our own
+    "RAY_AUTH_MODE": "token",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listens on the loopback interface alone
+}
+_STORE = 200 * 2**20  # bytes for reports on their way; Ray would take a third of the memory
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One machine of a cluster that is up."""
+
+    id: str
+    host: str
+    cpus: float
+    gpus: float
+    card: str  # Ray's name of its kind of GPU; empty without one
+
+
+@contextlib.contextmanager
+def connect(address: str | None, resources: Resources) -> Iterator[None]:
+    """Join the cluster at `address`, or start a Ray on this machine, until the body ends.
+
+    Raises:
+        EnvironmentFault: Ray cannot be started or reached.
+    """
+    with contextlib.ExitStack() as stack:
+        if address is not None:
+            knock(address)
+            stack.enter_context(_told(joining()))
+        else:
+            stack.enter_context(_private())  # until Ray has ended: it reads its token to the last
+        stack.callback(ray.shutdown)  # also of what only half started
+        try:
+            if address is not None:
+                ray.init(address, log_to_driver=False)
+            else:
+                at_once, each = resources.max_concurrent, resources.cpus_per_trial
+                with born_deaf():
+                    ray.init(
+                        "local",
+                        num_cpus=at_once * each if at_once else None,
+                        include_dashboard=False, log_to_driver=False, object_store_memory=_STORE,
+                    )  # fmt: skip
+        except Exception as fault:
+            raise unreachable(address, fault) from fault
+        yield
+
+
+def machines() -> list[Machine]:
+    """The machines of the Ray that this process is connected to, and that are alive."""
+    found = []
+    for node in ray.nodes():
+        have: Mapping[str, float] = node["Resources"]
+        if node["Alive"]:
+            kinds = [key for key in have if key.startswith("accelerator_type:")]
+            card = kinds[0].partition(":")[2] if kinds else ""
+            host = str(node["NodeManagerHostname"])
+            cpus, gpus = have.get("CPU", 0.0), have.get("GPU", 0.0)
+            found.append(Machine(str(node["NodeID"]), host, cpus, gpus, card))
+    return found
+
+
+def on_cards(probe: str, recipes: Sequence[Mapping[str, Any]], cpus: int) -> list[Card]:
+    """What a probe says of one whole card of each machine that has any."""
+    cards = [machine for machine in machines() if machine.gpus >= 1]
+    given = probe, [dict(recipe) for recipe in recipes], cpus
+    return [Card(**card) for card in _ask(cards, _probe, given, gpus=1) if card]
+
+
+def on_each(function: Callable[..., Any], *given: Any) -> list[Any]:
+    """What a function of this package returns on each machine that can run trials."""
+    return _ask([machine for machine in machines() if machine.cpus >= 1], function, given)
+
+
+def dashboard() -> str:
+    """Where the cluster's dashboard listens; empty if nowhere."""
+    return ray_worker.get_dashboard_url() or ""
+
+
+def _ask(
+    places: Iterable[Machine], function: Callable[..., Any], given: tuple[Any, ...], gpus: int = 0
+) -> list[Any]:
+    told, task = [], ray.remote(max_retries=0)(function)
+    for machine in places:
+        place = NodeAffinitySchedulingStrategy(machine.id, soft=False)
+        how = {"num_cpus": 0, "num_gpus": gpus, "scheduling_strategy": place}
+        told.append(task.options(**how).remote(*given))
+    return list(ray.get(told))
+
+
+def _probe(name: str, recipes: Sequence[Mapping[str, Any]], cpus: int) -> dict[str, Any] | None:
+    card = load_trial(name)(recipes, cpus)
+    return vars(card) if isinstance(card, Card) else None
+
+
+@contextlib.contextmanager
+def _private() -> Iterator[None]:
+    """Keep a Ray of our own off the network, and behind a token that lives as long as it does.
+
+    Ray would take the token from the home directory, and leave one there.
+    """
+    variables = {**_PRIVATE, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    with attribute(ray_constants, "ENABLE_RAY_CLUSTER", False), _told(variables):  # noqa: FBT003
+        yield
+
+
+@contextlib.contextmanager
+def _told(variables: Mapping[str, str]) -> Iterator[None]:
+    """Variables for Ray, which reads them when it is imported and when it first needs them."""
+    try:
+        with environment(variables):
+            _read_token_again()
+            yield
+    finally:
+        _read_token_again()
+
+
+def _read_token_again() -> None:
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()

@@ -1,0 +1,88 @@
+"""Records as they have to be, from JSON that anybody may have changed."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from metasearch.observe.base import Draw, Outcome, TrialInfo
+from metasearch.registry import revive
+from metasearch.trial.report import Cost, Report
+
+_FLOATS = ("score", "low", "high", "before")
+
+
+def revive_trial(number: int, data: Mapping[str, Any]) -> TrialInfo:
+    """The trial in a record of its being asked.
+
+    Raises:
+        KeyError, ConfigError: something is missing or of another kind.
+    """
+    told = {"number": number, **{key: data[key] for key in ("name", "params", "config")}}
+    info: TrialInfo = revive(TrialInfo, told, "trial")
+    for name, value in info.params.items():
+        if value is not None and not isinstance(value, str | int | float):
+            raise ValueError(f"params.{name} is {_brief(value)}, no number and no word")
+    return info
+
+
+def revive_outcome(data: Mapping[str, Any]) -> Outcome:
+    """The outcome in a record of a trial's end.
+
+    Raises:
+        ConfigError: something is missing or of another kind.
+    """
+    outcome: Outcome = revive(Outcome, data, "outcome")
+    return outcome
+
+
+def revive_report(data: Mapping[str, Any]) -> Report:
+    """The report in a line of reports.jsonl, where null stands for a number not finite.
+
+    Raises:
+        KeyError, TypeError, ConfigError: something is missing or of another kind.
+    """
+    floats = {name: number_or_nan(data[name]) for name in _FLOATS}
+    tables = {
+        name: {key: number_or_nan(value) for key, value in data[name].items()}
+        for name in ("per_task", "scalars")
+    }
+    cost = revive(Cost, data["cost"], "cost")
+    made = Report(**{**data, **floats, **tables, "cost": cost})
+    if type(made.step) is not int or type(made.final) is not bool or type(made.lost) is not str:
+        raise ValueError("step, final or lost is of another kind")
+    return made
+
+
+def number_or_nan(value: Any) -> float:
+    """What JSON holds for a number: null is NaN.
+
+    Raises:
+        TypeError: it is no number.
+        OverflowError: it is one that no float can hold.
+    """
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{_brief(value)} is no number")
+    return float(value)
+
+
+def check_params(info: TrialInfo, draws: Sequence[Draw]) -> None:
+    """See that what was drawn is of the kind of its draw.
+
+    Raises:
+        ValueError: a draw of numbers gave something else.
+    """
+    for draw in draws:
+        value = info.params.get(draw.path, 0)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if draw.kind != "choice" and not number:
+            raise ValueError(f"params.{draw.path} is {_brief(value)}, and was drawn as a number")
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,107 @@
+"""Disks that fill up, become read-only or are denied at random moments of a search.
+
+Needs root, for small file systems of its own; skipped elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from metasearch.rng import Stream
+from metasearch.search.ledger import open_run
+from tests.search.driver import launch, lines
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        os.geteuid() != 0 or shutil.which("setpriv") is None,
+        reason="NOT RUN: faults of storage need root, mount and setpriv",
+    ),
+]
+
+TRIALS, REPORTS, ROUNDS, SEED = 4, 4, 17, 0
+MOMENTS = TRIALS * REPORTS
+OF_ROOT = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+"""Root as anybody else: what a folder's mode forbids is forbidden."""
+
+
+@pytest.fixture
+def disk(tmp_path) -> Iterator[Path]:
+    """A file system of two megabytes."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], check=True)
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def fill(disk: Path) -> Callable[[], None]:
+    ballast = disk / "ballast"
+    size = 2**20
+    with ballast.open("wb", buffering=0) as file:
+        while size:
+            try:
+                file.write(b"\0" * size)
+            except OSError:  # full, for pieces of this size
+                size //= 2
+    return ballast.unlink
+
+
+def make_read_only(disk: Path) -> Callable[[], None]:
+    change = ["mount", "-o", "remount,ro", str(disk)]
+    while subprocess.run(change, check=False, capture_output=True).returncode:
+        time.sleep(0.001)  # refused while a file is open for writing
+    return lambda: subprocess.run(["mount", "-o", "remount,rw", disk], check=True) and None
+
+
+def deny(disk: Path) -> Callable[[], None]:
+    folders = [path for path in [*disk.rglob("*")] if path.is_dir()]
+    for folder in folders:
+        folder.chmod(0o500)
+
+    def allow() -> None:
+        for folder in folders:
+            folder.chmod(0o700)
+
+    return allow
+
+
+@pytest.mark.parametrize("harm", [fill, make_read_only, deny], ids=lambda harm: harm.__name__)
+def test_a_search_without_storage_says_so_and_goes_on_once_there_is_some(disk, tmp_path, harm):
+    codes: Counter[int] = Counter()
+    for turn in range(ROUNDS):
+        folder, account = disk / "run", tmp_path / f"account-{turn}"
+        tree = {"account": str(account), "reports": REPORTS, "snapshots": True, "pause": 0.02}
+        how = {"trials": TRIALS, "backend": "local", "seed": turn}
+        moment = int(Stream(SEED).at(harm.__name__, turn).numpy().integers(1, MOMENTS))
+        process = launch(folder, tree, before=OF_ROOT, **how)
+        while len(lines(account)) < moment and process.poll() is None:
+            time.sleep(0.002)
+        mend = harm(disk)
+        out, told = process.communicate(timeout=120)
+        codes[process.returncode] += 1
+        if process.returncode == 0:  # it was over before the fault
+            assert out == "trials"
+        else:
+            assert process.returncode == 4, told
+            assert len(told.splitlines()) == 1 and str(disk) in told, told
+        mend()
+        again = launch(folder, tree, before=OF_ROOT, **how)
+        assert again.communicate(timeout=120) == ("trials", "")
+        run = open_run(folder)
+        assert [t.outcome.state for t in run.trials if t.outcome] == ["complete"] * TRIALS
+        ended = Counter(
+            x for x, what, made, _ in lines(account) if made == REPORTS and what == "well"
+        )
+        assert set(ended) == {t.info.params["x"] for t in run.trials}
+        shutil.rmtree(folder)
+    print(f"{harm.__name__}: {codes[4]} faults of {ROUNDS} hit, each told in a line with exit 4")  # noqa: T201
+    assert codes[4] >= ROUNDS // 2

@@ -1,0 +1,30 @@
+"""`make fuzz`: damage thousands of inputs, and see how each command ends."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.fuzz.herd import summary, sweep
+
+
+def main() -> int:
+    """Print what was found; 1 if anything was."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--inputs", type=int, default=5000)
+    parser.add_argument("--first", type=int, default=0, help="number of the first case")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="metasearch-fuzz-") as place:
+        ended = sweep(
+            Path(place), asked.seed, range(asked.first, asked.first + asked.inputs), asked.workers
+        )
+    sys.stdout.write(summary(ended) + "\n")
+    return int(any(one["wrong"] for one in ended))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

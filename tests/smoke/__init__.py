@@ -1,0 +1,1 @@
+"""Real clusters on one machine: `make cluster-smoke`. What this machine lacks is skipped, loudly."""
