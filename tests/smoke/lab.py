@@ -22,6 +22,7 @@ hostname "$1"
 mkdir -p "$2"/home "$2"/tmp "$2"/run
 mount --bind "$2"/run /run
 mount -t tmpfs -o size=400m tmpfs /dev/shm
+mkdir -p /tmp/ray "$2"/ray && mount --bind "$2"/ray /tmp/ray
 mount --bind "$2"/hosts /etc/hosts
 mount -t tmpfs tmpfs /sys/fs/cgroup
 exec sleep infinity
