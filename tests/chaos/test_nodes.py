@@ -17,6 +17,7 @@ import pytest
 
 from metasearch.rng import Stream
 from metasearch.search.ledger import open_run
+from metasearch.search.ray_link import _told
 from tests.search.driver import launch, lines, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
@@ -32,13 +33,13 @@ def cluster() -> Iterator[Any]:
     """A head without room, and two machines with two GPUs each."""
     from ray.cluster_utils import Cluster
 
-    os.environ["RAY_AUTH_TOKEN"], os.environ["RAY_AUTH_MODE"] = secrets.token_hex(32), "token"
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    for _ in range(2):
-        _grow(made)
-    yield made
-    made.shutdown()
-    del os.environ["RAY_AUTH_TOKEN"], os.environ["RAY_AUTH_MODE"]
+    with _told({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}):
+        head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 80 * 2**20}
+        made = Cluster(initialize_head=True, head_node_args=head)
+        for _ in range(2):
+            _grow(made)
+        yield made
+        made.shutdown()
 
 
 def _grow(cluster: Any) -> Any:

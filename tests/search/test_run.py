@@ -63,6 +63,7 @@ def test_a_run_folder_holds_what_its_format_says(tmp_path):
     found = {str(p.relative_to(tmp_path / "r")) for p in (tmp_path / "r").rglob("*") if p.is_file()}
     assert found - {"ledger/.lock", "ledger/lease.json"} == {
         "search.yaml", "manifest.json", "study.journal",
+        *(f"trials/000{n}/ran_on.jsonl" for n in (0, 1)),
         *(f"ledger/000{n}.{what}.json" for n in (0, 1) for what in ("asked", "done")),
         *(f"trials/000{n}/{what}" for n in (0, 1) for what in ("config.yaml", "reports.jsonl")),
         *(f"trials/000{n}/checkpoints/{step}/{what}.json"
