@@ -147,7 +147,7 @@ class Conductor:
             return True
         if "error" in message:
             if message["error"]["reason"] == "storage":
-                raise _no_room(live.info, message["error"]["error"])
+                raise self._no_room(live.info, message["error"]["error"])
             self._fail(live, **message["error"])
             return True
         report = revive_report(message["report"])
@@ -232,6 +232,14 @@ class Conductor:
             seconds=last.cost.seconds if last else 0.0,
         ))  # fmt: skip
 
+    def _no_room(self, trial: TrialInfo, error: str) -> EnvironmentFault:
+        """What ends a search whose trials cannot write: they are not to blame, and stay to run."""
+        place, why = self._ledger.folder / "trials" / trial.name, error.strip().splitlines()[-1]
+        return EnvironmentFault(
+            f"{place}: the trial cannot write there ({why}). Make room or access, and give the "
+            "same command again: nothing that finished is lost."
+        )
+
     def _end(self, live: _Live, outcome: Outcome) -> None:
         number = live.info.number
         if outcome.state != "failed":
@@ -259,14 +267,6 @@ class Conductor:
         gradients, seconds = (before.cost.gradients, before.cost.seconds) if before else (0, 0.0)
         self._gradients += last.cost.gradients - gradients
         self._trial_s += last.cost.seconds - seconds
-
-
-def _no_room(trial: TrialInfo, error: str) -> EnvironmentFault:
-    """What ends a search whose trials cannot write: they are not to blame, and stay to be run."""
-    return EnvironmentFault(
-        f"trial {trial.number} cannot write ({error.strip().splitlines()[-1]}). Make room or "
-        "access there, and give the same command again: nothing that finished is lost."
-    )
 
 
 def trial_name(number: int, config: Mapping[str, Any]) -> str:

@@ -6,8 +6,19 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from tests.fuzz.herd import summary, sweep
+
+
+def tell(one: dict[str, Any]) -> None:
+    """A line for each that is wrong, as soon as it is known."""
+    if one["wrong"]:
+        words = " ".join(one["words"])
+        sys.stderr.write(
+            f"case {one['case']} ({one['kind']}): {one['wrong']} {words}\n{one['told'][:500]}\n"
+        )
+        sys.stderr.flush()
 
 
 def main() -> int:
@@ -19,9 +30,8 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="metasearch-fuzz-") as place:
-        ended = sweep(
-            Path(place), asked.seed, range(asked.first, asked.first + asked.inputs), asked.workers
-        )
+        numbers = range(asked.first, asked.first + asked.inputs)
+        ended = sweep(Path(place), asked.seed, numbers, asked.workers, tell)
     sys.stdout.write(summary(ended) + "\n")
     return int(any(one["wrong"] for one in ended))
 

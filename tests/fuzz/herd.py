@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,20 @@ HUNG_S = 60.0
 START_S = 300.0
 
 
-def sweep(folder: Path, seed: int, numbers: range, workers: int) -> list[dict[str, Any]]:
-    """How each case ended."""
+def sweep(
+    folder: Path,
+    seed: int,
+    numbers: range,
+    workers: int,
+    tell: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> list[dict[str, Any]]:
+    """How each case ended; also told one by one, as they end."""
     ended: list[dict[str, Any]] = []
 
     def share(which: int) -> None:
-        ended.extend(_share(folder / str(which), seed, numbers[which::workers]))
+        for one in _share(folder / str(which), seed, numbers[which::workers]):
+            tell(one)
+            ended.append(one)
 
     threads = [threading.Thread(target=share, args=(which,)) for which in range(workers)]
     for thread in threads:
