@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from metasearch.errors import ConfigError, DataError
-from metasearch.tasks.decode import BROKEN, Decoded, decode_one, quiet
+from metasearch.tasks.decode import read_picture
 
 _ALIKE = 24  # grey values within which a line of pixels is blank: paper is never quite even
 _LEAST = 4  # pixels a side of an image worth the name
@@ -31,11 +31,11 @@ def contact_sheet(path: str | Path, grid: str) -> list[Image.Image]:
         DataError: the picture cannot be read, or is blank all over.
     """
     columns, rows = _grid(grid)
-    try:
-        with quiet():
-            sheet = decode_one(Path(path).read_bytes(), Decoded(np.zeros((0, 1, 1, 1)), []))
-    except BROKEN as error:
-        raise DataError(f"{path} cannot be read ({error}). Repair it, or give another.") from error
+    if not Path(path).is_file():
+        raise DataError(f"{path} is no file; give the picture that holds the grid.")
+    sheet = read_picture(Path(path).read_bytes())
+    if isinstance(sheet, str):
+        raise DataError(f"{path} cannot be read ({sheet}). Repair it, or give another.")
     if sheet.width < columns * _LEAST or sheet.height < rows * _LEAST:
         raise ConfigError(
             f"{path} has {sheet.width}x{sheet.height} pixels, too few for {columns} columns and "

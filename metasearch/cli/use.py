@@ -116,6 +116,9 @@ def generate(
         str | None,
         typer.Option(metavar="COLSxROWS", help="The image is a contact sheet of so many, as 5x2."),
     ] = None,
+    crop: Annotated[
+        bool, typer.Option("--crop", help="Photographs: cut each to what stands on its paper.")
+    ] = False,
     n: Annotated[int, typer.Option("-n", min=1, help="How many images to draw.")] = 16,
     out: Annotated[Path, typer.Option("-o", "--out", help="The picture.")] = Path("samples.png"),
     each: Annotated[
@@ -144,7 +147,7 @@ def generate(
     from metasearch.bundle.load import load_bundle
 
     loaded = load_bundle(bundle)
-    images, labels = _images(loaded, support, more or [], grid)
+    images, labels = _images(loaded, [support, *(more or [])], grid, crop)
     adapted = loaded.adapt(images, steps=steps, seed=seed, labels=labels)
     samples, asked = _drawn(adapted, support, n, seed)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -152,42 +155,43 @@ def generate(
     if each is not None:
         save_images(samples, each)
     written = adapted.write_program(program) if program else None
-    if as_json:
-        folder = str(each) if each else None
-        told = {"picture": str(out), "images": len(samples), "folder": folder, "program": written}
-        result_json(told)
-        return
-    result(f"{len(samples)} images, your own to the left: {short(out)}")
-    if written:
-        result(program_text(written))
+    folder = str(each) if each else None
+    told = {"picture": str(out), "images": len(samples), "folder": folder, "program": written}
+    result_json(told) if as_json else result(drawn_text(told))
+
+
+def drawn_text(told: dict[str, Any]) -> str:
+    """What was drawn, and of a program what whoever runs it has to know."""
+    lines = [f"{told['images']} images, your own to the left: {short(Path(told['picture']))}"]
+    if program := told["program"]:
+        takes = ", ".join(
+            f"{name} [{', '.join(map(str, one['shape']))}] ({one['drawn']})"
+            for name, one in program["inputs"].items()
+        )
+        lines.append(
+            f"program: {short(Path(program['file']))} takes {takes} and gives {program['output']}; "
+            f"at most {program['difference']:.1g} from the model's"
+        )
+    return "\n".join(lines)
 
 
 def _images(
-    bundle: Bundle, support: Path, more: list[Path], grid: str | None
+    bundle: Bundle, support: list[Path], grid: str | None, crop: bool
 ) -> tuple[Images, list[int] | None]:
     """What to adapt to, and the class of each image where the model goes by classes."""
     from metasearch.bundle.contact import contact_sheet
+    from metasearch.bundle.crop import subjects
 
+    whole = support if len(support) > 1 else support[0]
     if grid is not None:
-        if more:
+        if isinstance(whole, list):
             raise ConfigError("--grid is of one picture; give one, or no grid.")
-        return contact_sheet(support, grid), None
-    if more:
-        return [support, *more], None
+        sheet = contact_sheet(whole, grid)
+        return (subjects(sheet) if crop else sheet), None
+    if crop:
+        return subjects(whole), None
     by_class = any("y" in part.adapter.learner.family.domains for part in bundle.parts)
-    return labelled(support) if by_class else (support, None)
-
-
-def program_text(told: dict[str, Any]) -> str:
-    """What was written, and what whoever runs it has to know."""
-    takes = ", ".join(
-        f"{name} [{', '.join(map(str, one['shape']))}] ({one['drawn']})"
-        for name, one in told["inputs"].items()
-    )
-    return (
-        f"program: {short(Path(told['file']))} takes {takes} and gives {told['output']}; "
-        f"at most {told['difference']:.1g} from the model's"
-    )
+    return labelled(whole) if by_class and isinstance(whole, Path) else (whole, None)
 
 
 def _drawn(adapted: Adaptation, support: Path, n: int, seed: int) -> tuple[Tensor, Tensor | None]:

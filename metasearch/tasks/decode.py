@@ -105,6 +105,15 @@ def _reason(error: BaseException) -> str:
     return text[:120] or type(error).__name__
 
 
+def read_picture(data: bytes) -> Image.Image | str:
+    """One file, upright, to mode L or RGB; or why it cannot be read."""
+    try:
+        with quiet():
+            return decode_one(data, Decoded(np.zeros((0, 1, 1, 1), np.uint8), []))
+    except BROKEN as error:
+        return _reason(error)
+
+
 def decode_one(data: bytes, seen: Decoded) -> Image.Image:
     """To mode L or RGB, upright, the first frame only; `seen` counts its size and mode.
 

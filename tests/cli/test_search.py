@@ -188,6 +188,10 @@ def test_the_winner_is_exported_and_draws_images(cli, file, place):
     assert "program: out.pt2 takes z [n, 4] (standard normal)" in told.out
     assert (place / "out.pt2").is_file()
     assert cli("generate", "other", *words, "--json").json["program"]["difference"] <= 1e-5
+    assert cli("generate", "other", *words[:-2], "--crop", "-o", "cut.png").code == 0
+    assert (place / "cut.png").read_bytes() != (place / "samples.png").read_bytes()
+    bare = cli("generate", "other", "--support", mine, "--crop")
+    assert bare.code == 2 and "0.png shows nothing but paper" in bare.err
     both = cli("generate", "other", "--support", *images, "--grid", "3x1")
     assert both.code == 2
     assert len(both.err.splitlines()) == 1
