@@ -21,6 +21,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,7 @@ def table(found: Sequence[Mapping[str, Any]], regime: str) -> Iterator[dict[str,
                 "p": p,
                 "visible": 2.8 * se,
                 "seeds": len(seeds),
+                "below": int((gap.mean(1) < 0).sum()),
                 "tasks": len(tasks),
             }
         )
@@ -197,6 +199,11 @@ def table(found: Sequence[Mapping[str, Any]], regime: str) -> Iterator[dict[str,
         last = max(last, min(1.0, row["p"] * (len(rows) - i)))
         row["holm"] = last
     yield from sorted(rows, key=lambda row: list(CELLS).index(row["cell"]))
+
+
+def settled(row: Mapping[str, Any]) -> bool:
+    """Whether a difference is there, with all that a regime compares taken into account."""
+    return bool(row["holm"] < 0.05)
 
 
 def bootstrap(gap: np.ndarray, draws: int = 4000) -> tuple[float, float, float, float]:
@@ -216,43 +223,76 @@ def show(found: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> Non
     for regime in options.regimes:
         rows = every[regime] = list(table(found, regime))
         print(f"\n{regime}: nats minus random choice on the same axis, negative is better")
-        print(f"  {'cell':18} {'gap':>7}  {'95 % interval':17} {'p (Holm)':>8}  smallest visible")
+        print(
+            f"  {'cell':18} {'gap':>7}  {'95 % interval':18} {'p (Holm)':>8}  seeds below 0"
+            "  smallest visible"
+        )
         for row in rows:
-            sure = "settled" if row["low"] > 0 or row["high"] < 0 else ""
+            sure = "settled" if settled(row) else ""
             print(
-                f"  {row['cell']:18} {row['gap']:7.3f}  [{row['low']:6.3f}, {row['high']:6.3f}]"
-                f"  {row['holm']:8.3f}  {row['visible']:6.3f}  {sure}"
+                f"  {row['cell']:18} {row['gap']:7.2f}  [{row['low']:7.2f}, {row['high']:7.2f}]"
+                f"  {row['holm']:8.3f}  {row['below']:6} of {row['seeds']:<4}"
+                f"  {row['visible']:12.1f}  {sure}"
             )
     draw(every).save(options.out / "strategies.png")
     print(f"\n{options.out / 'strategies.png'}")
 
 
 def draw(every: Mapping[str, Sequence[Mapping[str, Any]]]) -> Image.Image:
-    """Gaps to random with their intervals, a panel for each regime."""
-    wide, line, left, top = 300, 24, 150, 40
-    height = top + line * max(len(rows) for rows in every.values()) + 40
+    """Gaps to random with their intervals: a column for each regime, for each axis a scale."""
+    cells = [c for c in CELLS if any(row["cell"] == c for rows in every.values() for row in rows)]
+    axes = list(dict.fromkeys(map(axis_of, cells)))
+    wide, line, left, top, foot = 220, 24, 150, 44, 34
+    height = top + line * len(cells) + foot * len(axes)
     sheet = Image.new("RGB", (left + wide * len(every), height), (250, 250, 250))
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
-    for i, (regime, rows) in enumerate(every.items()):
-        x0 = left + wide * i + 10
-        reach = 1.05 * max([abs(r[k]) for r in rows for k in ("low", "high")], default=1.0)
-
-        def at(value: float, x0: int = x0, reach: float = reach) -> float:
-            return x0 + (wide - 30) * (value / reach + 1) / 2
-
-        pen.text((x0, 12), f"{regime}: nats minus random", fill=(32, 32, 32), font=font)
-        pen.line([at(0), top, at(0), height - 36], fill=(160, 160, 160))
-        for j, row in enumerate(rows):
-            y = top + line * j + 12
-            if i == 0:
-                pen.text((8, y - 8), row["cell"], fill=(32, 32, 32), font=font)
-            better, worse = row["high"] < 0, row["low"] > 0
-            colour = (0, 114, 178) if better else (213, 94, 0) if worse else (120, 120, 120)
-            pen.line([at(row["low"]), y, at(row["high"]), y], fill=colour, width=3)
-            pen.ellipse([at(row["gap"]) - 4, y - 4, at(row["gap"]) + 4, y + 4], fill=colour)
-        pen.text((x0, height - 28), f"{-reach:.2f}", fill=(32, 32, 32), font=font)
-        pen.text((x0 + wide - 60, height - 28), f"{reach:.2f}", fill=(32, 32, 32), font=font)
+    for i, regime in enumerate(every):
+        pen.text((left + wide * (i + 0.5), 14), regime, INK, font, anchor="mm")
+    y = top
+    for axis in axes:
+        own = [cell for cell in cells if axis_of(cell) == axis]
+        of = [{r["cell"]: r for r in rows if axis_of(r["cell"]) == axis} for rows in every.values()]
+        ends = [abs(r[k]) for rows in of for r in rows.values() for k in ("low", "high")]
+        for j, cell in enumerate(own):
+            pen.text((8, y + line * j + 12), cell, INK, font, anchor="lm")
+        below = y + line * len(own)
+        for i, rows in enumerate(of):
+            panel = Panel(left + wide * i + 12, wide - 24, 1.05 * max(ends, default=1.0))
+            for j, cell in enumerate(own):
+                if cell in rows:
+                    panel.interval(pen, rows[cell], y + line * j + 12)
+            pen.line([panel.at(0), y, panel.at(0), below], (170, 170, 170))
+            for value in (-panel.reach, 0, panel.reach):
+                text = f"{value:+.1f} nats" if value else "random"
+                anchor = {-1: "lm", 0: "mm", 1: "rm"}[int(np.sign(value))]
+                pen.text((panel.at(value), below + 10), text, (110, 110, 110), SMALL, anchor=anchor)
+        y = below + foot
     return sheet
+
+
+INK, SMALL = (32, 32, 32), ImageFont.load_default(11)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A stretch of a sheet on which nats have their place."""
+
+    left: float
+    wide: float
+    reach: float  # nats at either end
+
+    def at(self, value: float) -> float:
+        """Where so many nats are."""
+        return self.left + self.wide * (value / self.reach + 1) / 2
+
+    def interval(self, pen: ImageDraw.ImageDraw, row: Mapping[str, Any], y: float) -> None:
+        """Blue where better than random choice, orange where worse, grey where unsettled."""
+        colour = (130, 130, 130)
+        if settled(row):
+            colour = (0, 114, 178) if row["gap"] < 0 else (213, 94, 0)
+        pen.line([self.at(row["low"]), y, self.at(row["high"]), y], colour, 3)
+        x = self.at(row["gap"])
+        pen.ellipse([x - 4, y - 4, x + 4, y + 4], colour)
 
 
 def main() -> None:

@@ -62,8 +62,8 @@ class Strategy:
     """The three selectors together."""
 
     tasks: Annotated[Selector, OneOf(SELECTORS)] = Random()
-    algorithms: Annotated[Selector, OneOf(SELECTORS)] = Random(order="iid")
-    models: Annotated[Selector, OneOf(SELECTORS)] = Random(order="iid")
+    algorithms: Annotated[Selector, OneOf(SELECTORS)] = Random()
+    models: Annotated[Selector, OneOf(SELECTORS)] = Random()
     segment: int = 20  # meta-steps for which a picked algorithm and model stay
     validation: int = 8  # tasks of the split `inner` that rules which validate look at
 
