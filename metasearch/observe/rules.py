@@ -116,6 +116,8 @@ def rule_curves(search: SearchInfo, ended: Sequence[Ended]) -> dict[str, Scene]:
             lower_is_better=search.direction == "minimize",
             size=SIZE,
         )
-        ends = ", ".join(f"{one.rule} {number(one.best[-1].mean)} of {one.trials}" for one in rules)
-        found[axis] = Scene(*SIZE, f"Expected best by rule for {axis}", ends, marks)
+        ends = "; ".join(
+            f"{one.rule}, the best of {one.trials}: {number(one.best[-1].mean)}" for one in rules
+        )
+        found[axis] = Scene(*SIZE, f"Expected best by rule for {axis}", f"{ends}.", marks)
     return found

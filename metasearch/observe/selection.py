@@ -7,7 +7,11 @@ from collections.abc import Mapping
 from metasearch.drawing.charts import areas
 from metasearch.drawing.scene import Scene
 
-TITLES = {"tasks": "tasks, by group", "algorithms": "algorithms", "models": "models"}
+TITLES = {
+    "tasks": "Share of draws: tasks, by group",
+    "algorithms": "Share of meta-steps: algorithms",
+    "models": "Share of meta-steps: models",
+}
 
 
 def selections(told: Mapping[int, Mapping[str, float]]) -> dict[str, Scene]:
@@ -19,9 +23,9 @@ def selections(told: Mapping[int, Mapping[str, float]]) -> dict[str, Scene]:
             marks, height = areas(shares, "gradient evaluations")
             last = list(shares.values())[-1]
             most = max(last, key=lambda name: last[name])
-            arms = "groups of tasks" if axis == "tasks" else axis
-            about = f"{len(last)} {arms}; at the end {most} has {last[most]:.0%} of the draws."
-            found[axis] = Scene(900, height, f"Share of draws: {title}", about, marks)
+            arms, of = ("groups of tasks", "draws") if axis == "tasks" else (axis, "meta-steps")
+            about = f"{len(last)} {arms}; at the end {most} has {last[most]:.0%} of the {of}."
+            found[axis] = Scene(900, height, title, about, marks)
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from metasearch import space
 from metasearch.search.config import SearchConfig, SearchFile
 from metasearch.space import Path
+from metasearch.trial.validation import looks
 
 Finding = tuple[Path, str]  # where in the file; what, and what to do
 
@@ -21,6 +22,7 @@ def lint(file: SearchFile) -> list[Finding]:
         *_trials(file),
         *_rungs(file.search, reports),
         *_budget(trial),
+        *_looks(file),
     ]
 
 
@@ -107,4 +109,24 @@ def _budget(trial: Any) -> Iterator[Finding]:
             ("trial", "budget", "gradients"),
             f"a report comes every {each:,} gradient evaluations, and a meta-step takes at least "
             f"{step:,} (tasks_per_step times shot). Raise gradients, or lower reports.",
+        )
+
+
+def _looks(file: SearchFile) -> Iterator[Finding]:
+    """Recipes whose rules spend the budget on deciding."""
+    worst = max(
+        (file.trial(point.tree) for point in space.covering(file.space)),
+        key=lambda trial: trial.budget.reports * looks(trial) / trial.budget.gradients,
+    )
+    budget = worst.budget
+    spent = budget.reports * looks(worst)
+    if 2 * spent > budget.gradients:
+        rules = " and ".join(
+            f"{getattr(worst.strategy, axis).name} for {axis}" for axis in ("algorithms", "models")
+        )
+        yield (
+            ("trial", "budget", "gradients"),
+            f"of {budget.gradients:,}, up to {spent:,} go to looking at `inner` tasks at "
+            f"{budget.reports} reports ({rules}). Raise gradients, or lower reports, "
+            "strategy.validation or test_steps.",
         )

@@ -21,7 +21,8 @@ def story(
     """Numbers of every axis on which a rule has a choice and is not random.
 
     "strategy/<axis>/entropy" in [0, 1], "/effective" number of arms, "/largest" chance, "/gini" of
-    all draws so far; "/share/<arm>" of the draws since the last report, tasks by group.
+    all counts so far; "/share/<arm>" of those since the last report: of the draws of tasks, by
+    group, and of the meta-steps that algorithms and models had a part in.
     """
     told: dict[str, float] = {}
     for axis in AXES:

@@ -56,7 +56,7 @@ class Population:
     config: TrialConfig
     members: list[Member]
     states: dict[Axis, State]  # the selectors' memories
-    counts: dict[Axis, np.ndarray]  # draws per arm
+    counts: dict[Axis, np.ndarray]  # of each task its draws, of the others the steps they played
     chances: dict[Axis, np.ndarray]  # the latest probabilities per arm
     shares: dict[Axis, np.ndarray] = field(default_factory=dict)  # of the champion
     marks: dict[Axis, np.ndarray] = field(default_factory=dict)  # `counts` at the last report
@@ -85,14 +85,23 @@ class Population:
         )
 
     def pick(self, axis: Axis, k: int, rng: Stream, progress: float) -> Choice:
-        """Ask a selector, and take down what it said."""
+        """Ask a selector, and take down the chances it gave."""
         selector = selector_of(self.config, axis)
         choice, self.states[axis] = selector.choose(
             self.states[axis], k, rng.at(axis).numpy(), progress
         )
-        self.counts[axis][list(choice.arms)] += 1
         self.chances[axis] = choice.probabilities
         return choice
+
+    def count(self, tasks: Choice, algorithms: Choice, model: int) -> None:
+        """Take down who had a part in a meta-step."""
+        played: dict[Axis, tuple[int, ...]] = {
+            "tasks": tasks.arms,
+            "algorithms": algorithms.arms,
+            "models": (model,),
+        }
+        for axis, arms in played.items():
+            self.counts[axis][list(arms)] += 1
 
     def learn(self, axis: Axis, choice: Choice, feedback: Feedback) -> None:
         """Tell a selector what its choice brought."""
@@ -126,7 +135,7 @@ class Population:
     def leading(self, axis: Axis) -> int:
         """The arm in the light of which the other axis is judged.
 
-        The one with the largest share if that is settled, else the one chosen most often.
+        The one with the largest share if that is settled, else the one that played most.
         """
         return int(self.shares.get(axis, self.counts[axis]).argmax())
 

@@ -93,6 +93,7 @@ class Practice:
             looked += cost
         turn = self.turn
         tasks = population.pick("tasks", config.budget.tasks_per_step, select, done)
+        population.count(tasks, turn.choice, turn.model)
         rng = Stream(config.seed).at("train", number)
         episodes = self.data.episodes(
             [self.names[i] for i in tasks.arms],

@@ -147,6 +147,23 @@ class Validation:
         return episodes.query[next(iter(episodes.query))]
 
 
+def looks(config: TrialConfig) -> int:
+    """Gradient evaluations that deciding what a trial stands for takes, at every report, at most.
+
+    Of rules that look at `inner` tasks; see `Practice.crown`.
+    """
+    arms = [
+        len(getattr(config, axis))
+        for axis in ("models", "algorithms")
+        if len(getattr(config, axis)) > 1 and "validation" in getattr(config.strategy, axis).needs
+    ]
+    dearest = max(
+        config.tasks.shot * algorithm.inner.at_test().steps * len(family.turns) + config.tasks.query
+        for algorithm, family in product(config.algorithms, config.models)
+    )
+    return sum(arms) * dearest * config.strategy.validation
+
+
 def _mean_kernel(x: Tensor, y: Tensor, scale: float, *, same: bool) -> float:
     """The mean over tasks and pairs; of a set with itself, over pairs of different images."""
     k = kernel(x.double(), y.double(), scale)

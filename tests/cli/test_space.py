@@ -104,6 +104,15 @@ def test_the_schema_is_printed_or_written_for_an_editor(cli, place):
             "40 trials have",
         ),
         (["trial.budget.gradients=100"], "a meta-step takes at least 40"),
+        (
+            [
+                "trial.algorithms=[reptile, joint]",
+                "trial.strategy.algorithms=exp3s",
+                "trial.budget={gradients: 6000, reports: 4}",
+            ],
+            # Two arms at each report, on 8 tasks: 5 steps of two players on 5 images, 10 judged.
+            "up to 3,840 go to looking at `inner` tasks at 4 reports (exp3s for algorithms",
+        ),
     ],
 )
 def test_what_is_allowed_and_hardly_meant_is_warned_of(cli, space, settings, said):

@@ -71,4 +71,5 @@ def test_recipes_from_several_seeds_tell_what_luck_does():
 def test_each_axis_is_drawn_with_its_rules_named():
     drawn = rule_curves(info(), ended({"race": [1.0, 2.0], "relay": [3.0, 4.0]}, axis="algorithms"))
     assert set(drawn) == {"algorithms"}
-    assert "race 1" in drawn["algorithms"].about and "relay 3" in drawn["algorithms"].about
+    about = drawn["algorithms"].about
+    assert about == "race, the best of 2: 1.000; relay, the best of 2: 3.000."

@@ -156,6 +156,23 @@ def test_a_segment_is_played_by_one_algorithm_and_segments_go_round(bench):
     assert sorted(arm for arm, _ in segments) == [0, 0, 0, 1, 1, 1]
 
 
+def test_every_report_says_who_played_however_long_a_segment_is(bench):
+    cfg = config(algorithms="relay", models="mixture", budget=6000)
+    cfg = dataclasses.replace(
+        cfg,
+        strategy=dataclasses.replace(cfg.strategy, segment=20),
+        budget=Budget(gradients=6000, reports=6, tasks_per_step=3),
+    )
+    steps = 0
+    for report in run_trial(cfg, bench=bench):
+        if report.cost.meta_steps > steps:
+            for axis in ("algorithms", "models"):
+                told = [v for k, v in report.scalars.items() if f"strategy/{axis}/share/" in k]
+                assert sum(told) == pytest.approx(1)
+        steps = report.cost.meta_steps
+    assert steps > 20
+
+
 def test_a_rule_on_the_wrong_axis_is_refused():
     cfg = config()
     wrong = dataclasses.replace(
