@@ -228,15 +228,15 @@ class RGAN:
         """The discriminator's or the generator's loss of each drawing."""
         z = noise["one" if isinstance(self.objective, SeedLiteral) else "z"]
         critic = self.draws.judged(nets["discriminator"], batch)
-        fake = self._drawn(nets, batch, z)
         real = batch[self.draws.key]
         if player == "generator":
-            fooled = self.objective.generator(critic(fake))
             if not self.energy:
-                return fooled
-            again = self._drawn(nets, batch, noise["again"])
-            told = (self.draws.told(x) for x in (fake, again, real))
-            return fooled + self.energy * energy(*told)
+                return self.objective.generator(critic(self._drawn(nets, batch, z)))
+            both = torch.stack([z, noise["again"]], 1).flatten(0, 1)  # one call for two drawings
+            fake, again = self._drawn(nets, batch, both).unflatten(0, (-1, 2)).unbind(1)
+            apart = energy(*(self.draws.told(x) for x in (fake, again, real)))
+            return self.objective.generator(critic(fake)) + self.energy * apart
+        fake = self._drawn(nets, batch, z)
         mix = noise["mix"].reshape(-1, *[1] * (real.dim() - 1))
         return self.objective.critic(critic, real, fake, mix)
 
