@@ -233,7 +233,8 @@ class RGAN:
             if not self.energy:
                 return self.objective.generator(critic(self._drawn(nets, batch, z)))
             both = torch.stack([z, noise["again"]], 1).flatten(0, 1)  # one call for two drawings
-            fake, again = self._drawn(nets, batch, both).unflatten(0, (-1, 2)).unbind(1)
+            drawn = self._drawn(nets, batch, both)
+            fake, again = drawn.reshape(len(z), 2, *drawn.shape[1:]).unbind(1)
             apart = energy(*(self.draws.told(x) for x in (fake, again, real)))
             return self.objective.generator(critic(fake)) + self.energy * apart
         fake = self._drawn(nets, batch, z)
