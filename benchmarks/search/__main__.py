@@ -6,30 +6,31 @@ import argparse
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.search.record import pack, record
-from benchmarks.search.replay import Make, Ours, Recorded, Stock, reached, replays
+from benchmarks.search.real import SEARCHES
+from benchmarks.search.record import GRIDS, pack, record
+from benchmarks.search.replay import Make, Ours, Played, Recorded, Stock, reached, replays
 from metasearch.rng import Stream
 from metasearch.search.advisors import TPE, Median, NoPruner, RandomSearch
+from metasearch.search.config import SearchConfig
 from metasearch.search.process import limit_threads
 from metasearch.search.racing import Racing
 
-TRIALS = 40
+TRIALS = 40  # whole trials that the compute of a search is enough for
+GOOD = 24  # one in so many recipes is a good one
 STOCK = "OptunaSearch + ASHA"
+DEFAULT = "ours, as by default"
 PLAYERS: dict[str, Make] = {
-    "ours: TPE, median, race": lambda d, s: Ours(
-        d, s, TPE(startup_trials=8), Median(startup_trials=3), Racing()
-    ),
-    "ours: TPE, race": lambda d, s: Ours(d, s, TPE(startup_trials=8), NoPruner(), Racing()),
-    "ours: TPE, median": lambda d, s: Ours(
-        d, s, TPE(startup_trials=8), Median(startup_trials=3), None
-    ),
+    DEFAULT: lambda d, s: Ours(d, s, SearchConfig().sampler, SearchConfig().pruner, Racing()),
+    "ours: TPE, race": lambda d, s: Ours(d, s, TPE(), NoPruner(), Racing()),
+    "ours: TPE, median": lambda d, s: Ours(d, s, TPE(), Median(), None),
+    "ours: random, race": lambda d, s: Ours(d, s, RandomSearch(), NoPruner(), Racing()),
     STOCK: Stock,
-    "random, median": lambda d, s: Ours(d, s, RandomSearch(), Median(startup_trials=3), None),
+    "random, median": lambda d, s: Ours(d, s, RandomSearch(), Median(), None),
     "random, no stops": lambda d, s: Ours(d, s, RandomSearch(), NoPruner(), None),
 }
 
@@ -37,80 +38,124 @@ PLAYERS: dict[str, Make] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Record, or replay and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.search", description=__doc__)
-    parser.add_argument("--record", type=Path, help="train every recipe of the grid into this file")
-    parser.add_argument("--pack", type=Path, help="make curves.npz of such a file")
-    parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--grid", choices=GRIDS, action="append", help="all, unless some are named")
+    parser.add_argument("--record", type=Path, help="train every recipe of a grid into this file")
+    parser.add_argument("--pack", type=Path, help="make the recording of a grid of such a file")
+    parser.add_argument("--seeds", type=int, default=40)
+    parser.add_argument("--first", type=int, default=100, help="the first of the seeds")
+    parser.add_argument("--real", type=int, default=0, help="train so many whole searches of each")
+    parser.add_argument("--only", help="leave out searches without this in their names")
     asked = parser.parse_args(arguments)
+    grids = asked.grid or list(GRIDS)
     if asked.record or asked.pack:
         limit_threads(1)
         if asked.record:
-            record(asked.record)
+            record(grids[0], asked.record)
         if asked.pack:
-            pack(asked.pack)
+            pack(grids[0], asked.pack)
         return 0
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
-    data = Recorded.load()
-    compare(data, asked.seeds)
-    race(data, asked.seeds)
+    seeds = range(asked.first, asked.first + asked.seeds)
+    for grid in grids:
+        data = Recorded.load(grid)
+        if asked.real:
+            real(data, range(asked.first, asked.first + asked.real))
+            continue
+        players = {n: p for n, p in PLAYERS.items() if n == STOCK or (asked.only or "") in n}
+        compare(data, seeds, players)
+        race(data, seeds)
     return 0
 
 
-def compare(data: Recorded, seeds: int) -> None:
-    """The table of compute until a reference score is held for good."""
-    found = {name: list(replays(make, data, seeds, TRIALS)) for name, make in PLAYERS.items()}
-    best = np.sort(data.confirmed)
+def compare(data: Recorded, seeds: range, players: dict[str, Make]) -> None:
+    """The table of compute until a good recipe is held for good."""
+    budget = TRIALS * float(data.cpu_s.mean())
+    found = {n: list(replays(p, data, seeds, seconds=budget)) for n, p in players.items()}
+    recipes, rungs, tasks = data.search.shape
+    print(
+        f"\n{data.grid}: {recipes} recorded recipes, {rungs} rungs, {tasks} tasks; "
+        f"{budget:.0f} CPU seconds a search, {len(seeds)} seeds from {seeds[0]}"
+    )
     references = {
+        f"one of the {recipes // GOOD} best": float(np.sort(data.confirmed)[recipes // GOOD - 1]),
         f"median end of {STOCK}": float(
             np.median([data.confirmed[p.winner] for p in found[STOCK]])
         ),
-        "third best recipe": float(best[2]),
     }
-    recipes, rungs, tasks = data.search.shape
-    print(
-        f"{recipes} recorded recipes, {rungs} rungs, {tasks} tasks; {TRIALS} trials, {seeds} seeds"
-    )
     for what, score in references.items():
-        print(f"\nCPU seconds until {score:.2f} is confirmed ({what})")
-        stock = np.array([reached(p, data, score) for p in found[STOCK]])
+        print(f"CPU seconds until {score:.2f} is confirmed ({what})")
+        stock = _seconds(found[STOCK], data, score)
         for name, played in found.items():
-            mine = np.array([reached(p, data, score) for p in played])
-            low, ratio, high = _ratio(mine, stock)
-            never = np.mean(np.isinf(mine))
-            end = np.median([data.confirmed[p.winner] for p in played])
-            total = np.median([p.moments[-1].seconds for p in played])
+            mine = _seconds(played, data, score)
+            ends = np.median([data.confirmed[p.winner] for p in played])
+            all_mine, all_stock = np.minimum(mine, budget), np.minimum(stock, budget)
             print(
-                f"  {name:26} median {np.median(mine):7.1f}  ratio {ratio:5.2f} [{low:.2f}, "
-                f"{high:.2f}]  never {never:4.0%}  in the end {end:6.2f} after {total:6.1f} s"
+                f"  {name:22} median {np.median(mine):6.1f}, ratio "
+                f"{_ratio(mine, stock, np.median)}; misses as {budget:.0f}: mean "
+                f"{all_mine.mean():6.1f}, ratio {_ratio(all_mine, all_stock, np.mean)}; missed "
+                f"{np.isinf(mine).mean():4.0%}; in the end {ends:.2f}"
             )
 
 
-def _ratio(mine: np.ndarray, stock: np.ndarray) -> tuple[float, float, float]:
-    """Of medians, with the 95 % interval of resampled seeds (low, middle, high)."""
+def _seconds(played: Sequence[Played], data: Recorded, score: float) -> np.ndarray:
+    return np.array([reached(one, data, score) for one in played])
+
+
+def _ratio(mine: np.ndarray, stock: np.ndarray, middle: Callable[[np.ndarray], float]) -> str:
+    """Of middles, with the 95 % interval of resampled seeds."""
     draw = Stream(0).at("ratio").numpy()
     n = len(mine)
-    ratios = [
-        np.median(mine[draw.integers(0, n, n)]) / np.median(stock[draw.integers(0, n, n)])
-        for _ in range(2000)
-    ]
-    low, high = np.nanquantile(ratios, [0.025, 0.975])
-    return float(low), float(np.median(mine) / np.median(stock)), float(high)
+    picks = draw.integers(0, n, (2, 4000, n))
+    with np.errstate(invalid="ignore"):
+        ratios = [
+            middle(mine[a]) / middle(stock[b]) for a, b in zip(picks[0], picks[1], strict=True)
+        ]
+        low, high = np.nanquantile(ratios, [0.025, 0.975])
+        return f"{middle(mine) / middle(stock):.2f} [{low:.2f}, {high:.2f}]"
 
 
-def race(data: Recorded, seeds: int) -> None:
+def race(data: Recorded, seeds: range) -> None:
     """Whether racing finds the same winner among the same trials, and what it saves."""
-    free = replays(lambda d, s: Ours(d, s, RandomSearch(), NoPruner(), None), data, seeds, TRIALS)
-    raced = replays(
-        lambda d, s: Ours(d, s, RandomSearch(), NoPruner(), Racing()), data, seeds, TRIALS
-    )
-    pairs = list(zip(free, raced, strict=True))
+    pairs = [
+        (free, raced)
+        for seed in seeds
+        for free, raced in zip(
+            replays(_random(None), data, [seed], trials=TRIALS),
+            replays(_random(Racing()), data, [seed], trials=TRIALS),
+            strict=True,
+        )
+    ]
     same = np.mean([a.winner == b.winner for a, b in pairs])
+    worse = np.mean([data.confirmed[b.winner] - data.confirmed[a.winner] for a, b in pairs])
     judged = np.mean([b.judged for _, b in pairs])
-    spent = np.mean([b.moments[-1].seconds / a.moments[-1].seconds for a, b in pairs])
-    print(f"\nracing, the same trials with and without ({seeds} seeds)")
+    spent = np.mean([b.seconds / a.seconds for a, b in pairs])
     print(
-        f"  the same winner in {same:.0%}; tasks judged {judged:.0%} of all, CPU time {spent:.0%}"
+        f"racing, the same {TRIALS} trials with and without: the same winner in {same:.0%}, on "
+        f"average {worse:+.2f} worse when confirmed; tasks judged {judged:.0%}, CPU {spent:.0%}"
     )
+
+
+def real(data: Recorded, seeds: range) -> None:
+    """Searches that train, one by one."""
+    limit_threads(1)
+    good = float(np.sort(data.confirmed)[len(data.confirmed) // GOOD - 1])
+    print(
+        f"\n{data.grid}: {TRIALS} real trials a search; CPU seconds until {good:.2f} is confirmed"
+    )
+    for seed in seeds:
+        for name, search in SEARCHES.items():
+            played = search(data, seed, TRIALS)
+            print(
+                f"  seed {seed}: {name:20} {reached(played, data, good):6.1f} s of "
+                f"{played.seconds:6.1f}; {played.whole} trials whole, {played.judged:.0%} of all "
+                f"reports; in the end {data.confirmed[played.winner]:.2f}",
+                flush=True,
+            )
+
+
+def _random(racing: Racing | None) -> Make:
+    return lambda d, s: Ours(d, s, RandomSearch(), NoPruner(), racing)
 
 
 if __name__ == "__main__":

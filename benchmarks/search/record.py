@@ -1,6 +1,7 @@
-"""The learning curves of real trials, task by task: all recipes of a small grid, trained once.
+"""The learning curves of real trials, task by task: all recipes of small grids, trained once.
 
-`curves.npz` beside this file was made by it, so that whoever replays searches needs no training.
+The files `GRID.npz` beside this one were made by it, so that whoever replays searches needs no
+training.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ import numpy as np
 from metasearch.search.config import SearchFile
 from metasearch.search.files import append_line, read_lines, to_json
 
-CURVES = Path(__file__).with_name("curves.npz")
+HERE = Path(__file__).parent
 
 # Draws are finite and unconditional: each sampler can be asked, and each answer is known.
-SPACE = """
+DRAWN = """
 search: {name: recorded}
 trial:
   tasks: {name: glyphs, size: 20, shot: 5, query: 10}
@@ -40,22 +41,45 @@ trial:
         steps: 3
         test_steps: 10
 """
+LIKELY = """
+search: {name: recorded}
+trial:
+  seed: 1
+  tasks: {name: glyphs, size: 16, shot: 5, query: 10}
+  score: nll
+  judging: {tasks: 48, samples: 16}
+  budget: {gradients: 24000, reports: 6, tasks_per_step: 8}
+  outer: {lr: {choice: [0.0003, 0.001, 0.003]}}
+  models:
+    - name: vae
+      latent: {choice: [4, 16]}
+      beta: {choice: [0.3, 1.0, 3.0]}
+      net: {name: mlp, hidden: 64}
+  algorithms:
+    - name: {choice: [joint, reptile, maml]}
+      inner:
+        optimizer: {choice: [adam, sgd]}
+        lr: {choice: [0.003, 0.03]}
+        steps: 3
+        test_steps: 10
+"""
+GRIDS = {"drawn": DRAWN, "likely": LIKELY}
 
 
-def recipes() -> tuple[SearchFile, list[dict[str, Any]]]:
+def recipes(grid: str) -> tuple[SearchFile, list[dict[str, Any]]]:
     """The search file, and the values of its draws in all recipes there are."""
-    file = SearchFile.from_yaml(SPACE)
+    file = SearchFile.from_yaml(GRIDS[grid])
     options = [draw.options for draw in file.draws]
     paths = [draw.path for draw in file.draws]
     return file, [dict(zip(paths, p, strict=True)) for p in itertools.product(*options)]
 
 
-def record(file: Path) -> None:
+def record(grid: str, file: Path) -> None:
     """Train what is not in `file` yet; a line for each recipe."""
     from metasearch.trial.judge import Panel, measure
     from metasearch.trial.loop import Trial, bench_for
 
-    search, todo = recipes()
+    search, todo = recipes(grid)
     known = [line["params"] for line in read_lines(file)]
     bench = bench_for(search.config(todo[0]))
     for params in (params for params in todo if params not in known):
@@ -79,12 +103,12 @@ def record(file: Path) -> None:
         print(f"{reports[-1].score:8.2f} {trained - began:6.1f} s", file=sys.stderr)
 
 
-def pack(file: Path, to: Path = CURVES) -> None:
+def pack(grid: str, file: Path) -> None:
     """From lines to a small file of arrays, rounded to hundredths."""
     by_params = {json.dumps(line["params"]): line for line in read_lines(file)}
-    lines = [by_params[json.dumps(params)] for params in recipes()[1]]
+    lines = [by_params[json.dumps(params)] for params in recipes(grid)[1]]
     np.savez_compressed(
-        to,
+        HERE / f"{grid}.npz",
         search=np.array([line["search"] for line in lines], np.float32).round(2),
         confirm=np.array([line["confirm"] for line in lines], np.float32).round(2),
         cpu_s=np.array([line["cpu_s"] for line in lines], np.float32),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import heapq
 import json
+import math
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +14,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from benchmarks.search.record import CURVES, recipes
+from benchmarks.search.record import HERE, recipes
 from metasearch.observe.base import Outcome
 from metasearch.search.advisors import Pruner, Sampler
-from metasearch.search.racing import Pace, Racing
+from metasearch.search.racing import Bar, Pace, Racing
 from metasearch.search.study import Advice, Study
+from metasearch.space import Draw
 from metasearch.trial.report import Cost, Report
 
 LOTS = 3  # in which tasks are judged
@@ -32,16 +34,24 @@ class Recorded:
     cpu_s: np.ndarray  # [recipes], of a whole trial with its judgements
     judging_s: np.ndarray  # [recipes], of one judgement, adapted and not
 
+    grid: str
+
     @staticmethod
-    def load() -> Recorded:
+    def load(grid: str) -> Recorded:
         """The file beside this one."""
-        with np.load(CURVES) as file:
-            return Recorded(**{name: file[name].astype(np.float64) for name in file.files})
+        with np.load(HERE / f"{grid}.npz") as file:
+            arrays = {name: file[name].astype(np.float64) for name in file.files}
+        return Recorded(**arrays, grid=grid)
+
+    @cached_property
+    def draws(self) -> list[Draw]:
+        """What is searched."""
+        return recipes(self.grid)[0].draws
 
     @cached_property
     def numbers(self) -> dict[str, int]:
         """Values of the draws -> which recipe that is."""
-        return {_key(params): i for i, params in enumerate(recipes()[1])}
+        return {_key(params): i for i, params in enumerate(recipes(self.grid)[1])}
 
     @cached_property
     def confirmed(self) -> np.ndarray:
@@ -98,6 +108,7 @@ class Played:
     moments: Sequence[Moment]
     judged: float  # judgements of all tasks, in parts of those that trials without stops would take
     whole: int  # trials that ran to their end
+    seconds: float  # of CPU, of all trials
 
     @property
     def winner(self) -> int:
@@ -105,8 +116,18 @@ class Played:
         return self.moments[-1].recipe
 
 
-def play(player: Player, data: Recorded, trials: int, slots: int = 2) -> Played:
-    """Replay a search on so many slots; a rung ends when its seconds have passed."""
+def play(
+    player: Player,
+    data: Recorded,
+    *,
+    trials: int = 10**6,
+    seconds: float = math.inf,
+    slots: int = 2,
+) -> Played:
+    """Replay a search on so many slots; a rung ends when its seconds have passed.
+
+    No trial is asked once there were `trials`, or once all together spent `seconds` of CPU.
+    """
     events: list[tuple[float, int, Any, int, int]] = []  # end of a rung: time, order, trial, ...
     asked = order = whole = 0
     spent = judged = 0.0
@@ -114,7 +135,7 @@ def play(player: Player, data: Recorded, trials: int, slots: int = 2) -> Played:
 
     def begin(now: float) -> None:
         nonlocal asked, order
-        if asked < trials:
+        if asked < trials and spent < seconds:
             asked, order = asked + 1, order + 1
             trial, recipe = player.ask()
             heapq.heappush(events, (now + data.seconds(recipe), order, trial, recipe, 1))
@@ -137,7 +158,7 @@ def play(player: Player, data: Recorded, trials: int, slots: int = 2) -> Played:
             order += 1
             heapq.heappush(events, (now + data.seconds(recipe), order, trial, recipe, rung + 1))
     player.close()
-    return Played(moments, judged / (trials * data.rungs), whole)
+    return Played(moments, judged / (asked * data.rungs), whole, spent)
 
 
 class Ours:
@@ -149,9 +170,9 @@ class Ours:
         self._data = data
         advice = Advice("replay", "minimize", seed, sampler, pruner, data.rungs)
         with tempfile.TemporaryDirectory() as folder:  # nobody reads the journal
-            self._study = Study(Path(folder) / "journal", recipes()[0].space, advice)
-        self._pace = Pace(race, 1.0) if race else None
-        self._bars: dict[int, Any] = {}
+            self._study = Study(Path(folder) / "journal", recipes(data.grid)[0].space, advice)
+        self._pace = Pace(race, 1.0, data.rungs) if race else None
+        self._bars: dict[int, Bar | None] = {}
         self._reports: dict[int, list[Report]] = {}
 
     def ask(self) -> tuple[int, int]:
@@ -163,26 +184,31 @@ class Ours:
 
     def report(self, trial: int, rung: int, scores: np.ndarray) -> tuple[bool, float]:
         """See `Player`."""
-        names = [f"{i:03d}" for i in range(len(scores))]
         seen: dict[str, float] = {}
+        bar = self._bars[trial]
         for lot in range(LOTS):
-            seen |= {names[i]: float(scores[i]) for i in range(lot, len(scores), LOTS)}
-            if self._bars[trial] and self._bars[trial](rung, seen, LOTS):
-                self._study.tell(trial, "", Outcome("pruned", "race"))
+            seen |= {f"{i:03d}": float(scores[i]) for i in range(lot, len(scores), LOTS)}
+            if bar and bar(rung, seen, LOTS):
+                self._end(trial, Outcome("pruned", "race"))
                 return True, len(seen) / len(scores) * (1 - 1e-9)
         final, score = rung == self._data.rungs, float(scores.mean())
-        verdict = self._study.report(trial, rung, score, judge=not final)
-        self._reports[trial].append(
-            Report(rung, final, Cost(0, 0, 0.0), score, 0.0, 0.0, 0.0, seen, {})
-        )
-        if verdict.stop:
-            self._study.tell(trial, "", Outcome("pruned", "pruner", score=score))
-        elif final:
-            made = self._reports[trial]
-            self._study.tell(trial, "", Outcome("complete", "finished", score=score))
-            if self._pace:
-                self._pace.finished(str(trial), score, lambda: made)
-        return verdict.stop, 1.0
+        report = Report(rung, final, Cost(0, 0, 0.0), score, 0.0, 0.0, 0.0, seen, {})
+        self._reports[trial].append(report)
+        stops = self._study.report(trial, rung, score, judge=not final).stop
+        if self._pace:
+            self._pace.reported(str(trial), report)
+            stops = stops or (not final and bool(self._pace.behind(str(trial))))
+        if stops or final:
+            self._end(trial, Outcome("pruned" if stops else "complete", "", score=score))
+        return stops, 1.0
+
+    def _end(self, trial: int, outcome: Outcome) -> None:
+        made = self._reports[trial]
+        if self._pace and outcome.state == "complete":
+            self._pace.finished(str(trial), made[-1].score, lambda: made)
+        elif self._pace:
+            self._pace.ended(str(trial), [(report.step, report.score) for report in made])
+        self._study.tell(trial, "", outcome)
 
     def close(self) -> None:
         """See `Player`."""
@@ -198,7 +224,7 @@ class Stock:
         from ray.tune.search.optuna import OptunaSearch
 
         self._data = data
-        space = {d.path: CategoricalDistribution(d.options) for d in recipes()[0].draws}
+        space = {d.path: CategoricalDistribution(d.options) for d in data.draws}
         self._searcher = OptunaSearch(space, metric="score", mode="min", seed=seed)
         self._scheduler = AsyncHyperBandScheduler(
             time_attr="rung", metric="score", mode="min", max_t=data.rungs + 1, grace_period=1,
@@ -252,7 +278,7 @@ def _key(params: dict[str, Any]) -> str:
 Make = Callable[[Recorded, int], Player]
 
 
-def replays(make: Make, data: Recorded, seeds: int, trials: int) -> Iterator[Played]:
-    """The same search with many seeds."""
-    for seed in range(seeds):
-        yield play(make(data, seed), data, trials)
+def replays(make: Make, data: Recorded, seeds: Iterable[int], **limit: Any) -> Iterator[Played]:
+    """The same search with many seeds; `limit` as `play` takes it."""
+    for seed in seeds:
+        yield play(make(data, seed), data, **limit)

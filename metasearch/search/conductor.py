@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,11 +16,12 @@ from metasearch.errors import ConfigError, EnvironmentFault
 from metasearch.observe.base import Limit, Outcome, SearchInfo, TrialInfo
 from metasearch.observe.text import gist
 from metasearch.search.audience import Audience
-from metasearch.search.backend import Message, Order, placed
+from metasearch.search.backend import Message, Order, placed, trial_name
 from metasearch.search.files import write_atomically
 from metasearch.search.ledger import Ledger, Record
 from metasearch.search.racing import Pace
 from metasearch.search.revival import revive_report
+from metasearch.search.said import ended_with
 from metasearch.search.signals import Signals
 from metasearch.search.study import Study
 from metasearch.space import dump
@@ -42,6 +42,7 @@ class _Live:
     info: TrialInfo
     curve: list[tuple[int, float]] = field(default_factory=list)
     last: Report | None = None
+    passed: int = 0  # the step at which an earlier sitting told it to go on
 
 
 class Conductor:
@@ -81,7 +82,7 @@ class Conductor:
                 self._spend(record.last, None)
             if record.outcome is not None:
                 scalars = record.last.scalars if record.last else {}
-                self._set_pace(record.info, record.outcome, scalars)
+                self._set_pace(_Live(record.info, list(record.curve)), record.outcome, scalars)
         for record in past:
             if record.outcome is None:
                 self._take_over(record)
@@ -90,6 +91,9 @@ class Conductor:
         reports = record.reports()
         curve = [(report.step, report.score) for report in reports]
         live = _Live(record.info, curve, record.lost() or (reports[-1] if reports else None))
+        live.passed = record.passed()
+        for report in reports:
+            self._keep_pace(record.info.name, report)
         self._live[record.number] = live
         if live.last:
             self._spend(live.last, None)
@@ -152,8 +156,7 @@ class Conductor:
             return True
         report = revive_report(message["report"])
         if live.last is None or report.step > live.last.step:
-            self._take_down(live, report, message["samples"])
-            outcome = self._judge(live)
+            outcome = self._take_down(live, report, message["samples"])
             if outcome is not None:
                 self._end(live, outcome)
                 return True
@@ -181,17 +184,26 @@ class Conductor:
         config = placed(info.config, self._ledger.folder.resolve())
         return Order(info.number, info.name, str(folder.resolve()), config, data)
 
-    def _take_down(self, live: _Live, report: Report, samples: Mapping[str, Any] | None) -> None:
-        self._ledger.reported(live.info, report)
+    def _take_down(
+        self, live: _Live, report: Report, samples: Mapping[str, Any] | None
+    ) -> Outcome | None:
+        """Write a report down, and with it the verdict; returns how the trial ends, if it does.
+
+        It is kept, for a study that is rebuilt knows who ended since, and might judge otherwise.
+        """
         self._spend(report, live.last)
         live.last = report
-        if report.lost:  # a score of some tasks is none: neither the study nor a plot is told
-            return
-        live.curve.append((report.step, report.score))
-        judge = not report.final
-        self._study.report(live.info.number, report.step, report.score, judge=judge)
-        grid = SampleGrid(**samples) if samples else None
-        self._audience.reported(live.info, Report(**{**vars(report), "samples": grid}))
+        if not report.lost:  # a score of some tasks is none: neither the study nor a plot is told
+            live.curve.append((report.step, report.score))
+            judge = not report.final
+            self._study.report(live.info.number, report.step, report.score, judge=judge)
+            self._keep_pace(live.info.name, report)
+        outcome = self._judge(live)
+        self._ledger.reported(live.info, report, passed=outcome is None)
+        if not report.lost:
+            grid = SampleGrid(**samples) if samples else None
+            self._audience.reported(live.info, Report(**{**vars(report), "samples": grid}))
+        return outcome
 
     def _judge(self, live: _Live) -> Outcome | None:
         """How a trial ends with its last report, if it does."""
@@ -202,16 +214,24 @@ class Conductor:
                 "pruned", "race", step=live.last.step, seconds=spent, detail=live.last.lost
             )
         if not math.isfinite(live.last.score):
-            return _outcome(live.last, "pruned", "non_finite")
+            return ended_with(live.last, "pruned", "non_finite")
         if live.last.final and (untold := self._untold(live.last)):
-            return replace(_outcome(live.last, "pruned", "objective"), detail=untold)
+            return replace(ended_with(live.last, "pruned", "objective"), detail=untold)
         if live.last.final:
-            return _outcome(live.last, "complete", "finished")
+            return ended_with(live.last, "complete", "finished")
+        if stopped := self._stopped(live, live.last):
+            return stopped
+        limit = self._over()
+        return ended_with(live.last, "pruned", limit) if limit else None
+
+    def _stopped(self, live: _Live, last: Report) -> Outcome | None:
+        """How the pruner or a race end a trial that would go on; neither takes back a verdict."""
         verdict = self._study.verdict(live.info.number)
         if verdict.stop:
-            return _outcome(live.last, "pruned", verdict.reason)
-        limit = self._over()
-        return _outcome(live.last, "pruned", limit) if limit else None
+            return ended_with(last, "pruned", verdict.reason)
+        if self._pace and last.step > live.passed and (why := self._pace.behind(live.info.name)):
+            return replace(ended_with(last, "pruned", "race"), detail=why)
+        return None
 
     def _untold(self, last: Report) -> str:
         """Which objectives a last report does not tell."""
@@ -248,16 +268,25 @@ class Conductor:
         self._ledger.done(live.info, outcome, tuple(live.curve), live.last, notes)
         del self._live[number]
         told = live.last.scalars if live.last and not live.last.lost else {}
-        self._set_pace(live.info, outcome, told)
+        self._set_pace(live, outcome, told)
         self._study.tell(number, live.info.name, outcome, told)
         self._audience.ended(live.info, outcome)
 
-    def _set_pace(self, info: TrialInfo, outcome: Outcome, scalars: Mapping[str, float]) -> None:
-        if self._pace is None or outcome.score is None or outcome.state != "complete":
+    def _keep_pace(self, name: str, report: Report) -> None:
+        """Trials race against one that runs, too, unless it breaks a bound."""
+        if self._pace and self._info.kept(report.scalars):
+            self._pace.reported(name, report)
+
+    def _set_pace(self, live: _Live, outcome: Outcome, scalars: Mapping[str, float]) -> None:
+        """Who ran to the end and keeps all bounds is one to be beaten."""
+        if self._pace is None:
             return
-        if self._info.kept(scalars):
-            record = Record(info, self._ledger.folder / "trials" / info.name, asked_at=0.0)
-            self._pace.finished(info.name, outcome.score, record.reports)
+        name = live.info.name
+        if outcome.state == "complete" and outcome.score is not None and self._info.kept(scalars):
+            record = Record(live.info, self._ledger.folder / "trials" / name, asked_at=0.0)
+            self._pace.finished(name, outcome.score, record.reports)
+        else:
+            self._pace.ended(name, live.curve)
 
     def _over(self) -> Limit:
         return self._info.over(self._ledger.lease.elapsed_s, self._gradients, self._trial_s)
@@ -267,28 +296,3 @@ class Conductor:
         gradients, seconds = (before.cost.gradients, before.cost.seconds) if before else (0, 0.0)
         self._gradients += last.cost.gradients - gradients
         self._trial_s += last.cost.seconds - seconds
-
-
-def trial_name(number: int, config: Mapping[str, Any]) -> str:
-    """What a trial's folder and its TensorBoard run are called, such as "0007-vae-reptile"."""
-    parts = [_joined(config.get(room)) for room in ("models", "algorithms")]
-    return "-".join([f"{number:04d}", *filter(None, parts)])
-
-
-def _joined(members: Any) -> str:
-    names = [m["name"] for m in members or () if isinstance(m, Mapping) and "name" in m]
-    text = "+".join(dict.fromkeys(map(str, names)))
-    return re.sub(r"[^A-Za-z0-9_+]", "_", text)[:40]
-
-
-def _outcome(last: Report, state: Literal["complete", "pruned"], reason: str) -> Outcome:
-    finite = math.isfinite(last.score)
-    return Outcome(
-        state,
-        reason,
-        score=last.score if finite else None,
-        low=last.low if finite else None,
-        high=last.high if finite else None,
-        step=last.step,
-        seconds=last.cost.seconds,
-    )

@@ -81,7 +81,7 @@ class SearchConfig:
     references: int = 3  # seeds of all random choice, tried first where a strategy is searched
     objectives: tuple[str, ...] = ()  # scores in `trial.also` that count beside `trial.score`
     constraints: tuple[Constraint, ...] = ()  # bounds that scores in `trial.also` have to keep
-    race: Racing | None = None  # stop trials that are clearly worse than the leader, task by task
+    race: Literal["auto"] | Racing | None = "auto"  # stop what is clearly worse, task by task
     max_concurrent: int | None = None  # trials at once; null for as many as the resources allow
     cpus_per_trial: int = 1  # cores, and threads
     gpus_per_trial: float | Literal["auto"] = 0.0  # 0.5: two share one; auto: as many as fit

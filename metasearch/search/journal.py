@@ -13,7 +13,9 @@ from typing import Any
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from metasearch.observe.base import Outcome
 
 LATEST = 1000  # trials that samplers and pruners see, besides
 BEST = 25  # of all; TPE never takes more for the good ones
@@ -158,3 +160,28 @@ def states_in(journal: Path) -> list[str] | None:
         TrialState.FAIL: "failed",
     }
     return [names.get(t.state, "open") for t in storage.get_all_trials(study._study_id)]
+
+
+def curve_of(trial: FrozenTrial) -> FrozenTrial:
+    """A trial as the pruner sees it, without its recipe and its further objectives."""
+    values = trial.values[:1] if trial.values else None
+    return create_trial(
+        state=trial.state,
+        values=values,
+        intermediate_values=trial.intermediate_values,
+        system_attrs=trial.system_attrs,
+    )
+
+
+def attributes(name: str, outcome: Outcome) -> dict[str, Any]:
+    """What optuna-dashboard shows beside the parameters."""
+    shown = {
+        "name": name,
+        "reason": outcome.reason,
+        "detail": outcome.detail,
+        "low": outcome.low,
+        "high": outcome.high,
+        "seconds": round(outcome.seconds, 3),
+        "error": outcome.error.rpartition("\n")[2],
+    }
+    return {key: value for key, value in shown.items() if value not in {None, ""}}

@@ -20,7 +20,6 @@ from metasearch.observe.base import Outcome, SearchInfo, TrialInfo
 from metasearch.search.files import (
     append_line,
     read_json,
-    read_lines,
     sync_folder,
     to_json,
     write_atomically,
@@ -34,6 +33,7 @@ from metasearch.search.revival import (
     revive_report,
     revive_trial,
 )
+from metasearch.search.said import line_of, passed, read_places, read_reports
 from metasearch.trial.report import Report
 
 FORMAT = 1
@@ -70,12 +70,20 @@ class Record:
     def ran_on(self) -> list[str]:
         """The machines it ran on, with their cards, each once, in order."""
         with _as_written(path := self.folder / "ran_on.jsonl"):
-            return list(dict.fromkeys(" ".join(map(str, x.values())) for x in read_lines(path)))
+            return read_places(path)
+
+    def passed(self) -> int:
+        """The last step at which it was told to go on; 0 if it never was."""
+        with _as_written(self._reports):
+            return passed(self._reports)
 
     def _said(self) -> list[Report]:
-        path = self.folder / "reports.jsonl"
-        with _as_written(path):
-            return [revive_report(line) for line in read_lines(path)]
+        with _as_written(self._reports):
+            return read_reports(self._reports)
+
+    @property
+    def _reports(self) -> Path:
+        return self.folder / "reports.jsonl"
 
 
 @dataclass(frozen=True)
@@ -259,11 +267,11 @@ class Ledger:
         }
         self._write(_done(info.number), data)
 
-    def reported(self, info: TrialInfo, report: Report) -> None:
-        """Add a report to those of its trial."""
+    def reported(self, info: TrialInfo, report: Report, *, passed: bool = False) -> None:
+        """Add a report to those of its trial; `passed` says that it will be told to go on."""
         self.lease.check()
         place = self.folder / "trials" / info.name
-        append_line(place / "reports.jsonl", to_json(report.to_data()))
+        append_line(place / "reports.jsonl", line_of(report, passed=passed))
 
     def _write(self, name: str, data: Mapping[str, Any]) -> None:
         self.lease.check()

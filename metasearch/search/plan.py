@@ -18,7 +18,7 @@ from metasearch.search.conductor import Fill
 from metasearch.search.config import SearchConfig, SearchFile
 from metasearch.search.first import Point, first_points
 from metasearch.search.fit import Job
-from metasearch.search.racing import Pace
+from metasearch.search.racing import Pace, Racing
 from metasearch.search.share import RECIPES
 from metasearch.search.study import Advice
 
@@ -36,6 +36,7 @@ class Plan:
     watched: Sequence[Watched] = ()
     fill: Fill = dict  # writes the defaults into a resolved tree
     first: Callable[[], Sequence[Point]] = tuple  # what is tried first
+    races: bool = False  # whether trials can be compared task by task; decides `race: auto`
     plugins: Mapping[str, str] = field(default_factory=dict)  # room/name -> where it comes from
 
     @staticmethod
@@ -56,6 +57,7 @@ class Plan:
             ),
             fill=lambda tree: to_data(file.trial(tree)),
             first=lambda: first_points(file),
+            races=not (some.score.together or file.search.objectives),
             plugins=plugins_in(file.space),
         )
 
@@ -124,8 +126,10 @@ class Plan:
 
     def pace(self) -> Pace | None:
         """What trials race against; None if they do not."""
-        sign = 1.0 if self.direction == "minimize" else -1.0
-        return Pace(self.search.race, sign) if self.search.race else None
+        sign, racing = (1.0 if self.direction == "minimize" else -1.0), self.search.race
+        if racing == "auto":
+            racing = Racing() if self.races else None
+        return Pace(racing, sign, self.reports) if racing else None
 
     def tree(self) -> dict[str, Any]:
         """As it stands in search.yaml: a search file again."""

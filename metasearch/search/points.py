@@ -16,7 +16,7 @@ import numpy as np
 from metasearch import space
 from metasearch.errors import EnvironmentFault
 from metasearch.rng import Stream
-from metasearch.search.advisors import CMAES, QMC, Grid, Sampler
+from metasearch.search.advisors import CMAES, GP, QMC, TPE, Grid, Sampler
 from metasearch.space import Draw
 
 Past = Sequence[tuple[Mapping[str, Any], tuple[float, ...]]]
@@ -41,6 +41,8 @@ class Points:
         if number < len(self.first):
             return dict(self.first[number])
         match self.sampler:
+            case TPE(startup_trials=startup) | GP(startup_trials=startup) if number < startup:
+                return space.point_at(self.tree, self._named(self._latin(number, startup)))
             case QMC():
                 return space.point_at(self.tree, self._named(self._sobol(number)))
             case Grid():
@@ -48,6 +50,10 @@ class Points:
             case CMAES():
                 return space.point_at(self.tree, self._named(self._evolved(number, past())))
         return None
+
+    def anywhere(self, stream: Stream) -> dict[str, Any]:
+        """A recipe at random."""
+        return space.point_at(self.tree, self._named(stream.numpy().random(len(self._draws))))
 
     @cached_property
     def _draws(self) -> list[Draw]:
@@ -62,6 +68,17 @@ class Points:
     def _named(self, places: np.ndarray) -> dict[str, float]:
         inside = np.clip(places, 0.0, 1 - 1e-12)
         return {draw.path: float(u) for draw, u in zip(self._draws, inside, strict=True)}
+
+    def _latin(self, number: int, count: int) -> np.ndarray:
+        """Point `number` of so many of which each has a slice of every draw for itself.
+
+        Source: McKay et al., "A Comparison of Three Methods for Selecting Values of Input
+        Variables", Technometrics 21(2), 1979.
+        """
+        draw = Stream(self.seed).at("latin").numpy()
+        sides = len(self._draws)
+        slices = np.array([draw.permutation(count) for _ in range(sides)]).reshape(sides, count)
+        return (slices[:, number] + draw.random((sides, count))[:, number]) / count
 
     def _sobol(self, number: int) -> np.ndarray:
         from scipy.stats.qmc import Sobol

@@ -1,12 +1,14 @@
 """Racing over tasks: a trial that is clearly worse than the leader is not judged on all of them.
 
 At a rung the worker judges a few unseen tasks at a time, the same for all trials, with the same
-noise. After each lot it compares with what the leader scored on these tasks at that rung. NumPy
+noise. After each lot it compares with what the leader scored on these tasks at that rung, as it was
+when the trial began; the desk, which knows who leads now, compares what was judged on all. NumPy
 only; a worker that races imports nothing else of the search.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,13 +23,14 @@ ALIKE = 1e-9  # a difference below this share of the scores is rounding
 
 @component
 class Racing:
-    """When a trial is stopped for being worse than the leader on the tasks seen so far.
+    """When a trial is stopped for being worse than a leader on the tasks seen so far.
 
-    The test is Wilcoxon's signed-rank test, one-sided, exact; the mean has to be worse, too.
-    `alpha` is for a trial's whole life and against whoever may lead: it is shared evenly among the
-    looks (lots of tasks times rungs) and among the finished trials of which the leader was picked,
-    so that a trial that is at no rung worse than any other is stopped with probability `alpha` at
-    most (Bonferroni).
+    The leader is the best of those that finished; until one has, of those that came furthest. The
+    test is Wilcoxon's signed-rank test, one-sided, exact; the mean has to be worse, too. `alpha` is
+    for a trial's whole life and against whoever may lead: it is shared evenly among the trials of
+    which the leader is picked, the rungs, and the looks at each (half of it for lots of tasks, half
+    for all), so that a trial that is at no rung worse than any other is stopped with probability
+    `alpha` at most (Bonferroni).
 
     Source: Birattari et al., "A Racing Algorithm for Configuring Metaheuristics", GECCO 2002.
     Differs: pairs with the leader in the place of Friedman's test of all, for trials come one by
@@ -50,7 +53,7 @@ class Bar:
 
     leader: str  # the name of the trial that led when this one began
     sign: float  # 1 where low is good
-    level: float  # of the tests at all rungs together
+    level: float  # of the tests at one rung
     rungs: Mapping[int, Mapping[str, float]]  # step -> task -> what the leader scored
 
     def to_data(self) -> dict[str, Any]:
@@ -78,37 +81,70 @@ class Bar:
         if not gap.sum() > 0:  # ranks are compared by the test, means by the search
             return ""
         p = signed_rank(gap)
-        level = self.level / (len(self.rungs) * looks)
-        if p > level:
+        if p > self.level / looks:
             return ""
         return f"worse than {self.leader} on {len(seen)} of {len(theirs)} tasks, p {p:.1e}"
 
 
 class Pace:
-    """Keeps the leader of a search, and sets the bar for the trials that begin."""
+    """Knows who leads a search, and sets the bar for the others."""
 
-    def __init__(self, racing: Racing, sign: float) -> None:
+    def __init__(self, racing: Racing, sign: float, reports: int) -> None:
+        """Begin with nobody; a trial that runs to its end makes so many reports."""
         self._racing = racing
         self._sign = sign
-        self._best = np.inf
-        self._leader: tuple[str, dict[int, Mapping[str, float]]] | None = None
-        self._finished = 0
+        self._reports = reports
+        self._running: dict[str, dict[int, Report]] = {}  # by trial, by step
+        self._best = math.inf
+        self._finished: tuple[str, dict[int, Report]] | None = None  # the best of those
+        self._rivals = 0  # trials that ever reported, and are over
+
+    def reported(self, name: str, report: Report) -> None:
+        """A trial that runs was judged on all tasks."""
+        self._running.setdefault(name, {})[report.step] = report
+
+    def ended(self, name: str, curve: Sequence[tuple[int, float]]) -> None:
+        """A trial is over, and none to be beaten."""
+        self._running.pop(name, None)
+        self._rivals += bool(curve)
 
     def finished(self, name: str, score: float, reports: Callable[[], Sequence[Report]]) -> None:
         """A trial ran to its end; `reports` are read only if it leads."""
-        self._finished += 1
+        self._running.pop(name, None)
+        self._rivals += 1
         if self._sign * score < self._best:
             self._best = self._sign * score
-            raced = reports()[self._racing.warmup :]
-            self._leader = (name, {r.step: r.per_task for r in raced})
+            self._finished = (name, {report.step: report for report in reports()})
 
-    def bar(self) -> Bar | None:
-        """For a trial that begins now; None if nobody leads."""
-        if self._leader is None:
+    def bar(self, name: str = "") -> Bar | None:
+        """For a trial that begins now, or runs; None if there is nobody else."""
+        others = {other: made for other, made in self._running.items() if other != name}
+        rivals = self._rivals + len(others)
+        if self._finished is not None:
+            others[self._finished[0]] = self._finished[1]
+        if not others:
             return None
-        return Bar(
-            self._leader[0], self._sign, self._racing.alpha / self._finished, self._leader[1]
-        )
+        leader, made = min(others.items(), key=self._place)
+        raced = sorted(made)[self._racing.warmup :]
+        level = self._racing.alpha / rivals / self._reports / 2
+        return Bar(leader, self._sign, level, {step: made[step].per_task for step in raced})
+
+    def _place(self, trial: tuple[str, Mapping[int, Report]]) -> tuple[float, float]:
+        """Who came furthest leads, and of those the best."""
+        step, report = max(trial[1].items())
+        score = self._sign * report.score
+        return (-step, score) if math.isfinite(score) else (0, math.inf)
+
+    def behind(self, name: str) -> str:
+        """Why a trial that runs need not go on, after all it reported; empty if it may still win.
+
+        Seen is the last rung that both have reported.
+        """
+        bar = self.bar(name)
+        both = self._running.get(name, {}).keys() & bar.rungs.keys() if bar else None
+        if bar is None or not both:
+            return ""
+        return bar(max(both), self._running[name][max(both)].per_task, 1)
 
 
 def behind(mine: np.ndarray, other: np.ndarray) -> np.ndarray:

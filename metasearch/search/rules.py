@@ -27,7 +27,7 @@ def rule_faults(search: SearchConfig, trial: Mapping[str, Any]) -> Iterable[Faul
     for i, entry in enumerate(search.first):
         if fault := entry_fault(entry, job.draws):
             yield Fault(("search", "first", i), fault)
-    if search.race is not None and (fault := _no_race(search, trial)):
+    if search.race not in {None, "auto"} and (fault := _no_race(search, trial)):
         yield Fault(("search", "race"), fault)
     yield from _unwatched(search, trial)
 

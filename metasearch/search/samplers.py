@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial
 
+from metasearch import space
+from metasearch.rng import Stream
 from metasearch.search.advisors import GP, NSGA2, NSGA3, TPE, Sampler
+from metasearch.search.points import Points
 
 _KINDS = {"nsga2": optuna.samplers.NSGAIISampler, "nsga3": optuna.samplers.NSGAIIISampler}
+
+AGAIN = 8  # times a sampler is asked again for a recipe that was not tried
+OTHERS = 200  # recipes drawn at random in search of such a one
 
 Elite = Callable[[optuna.Study, list[FrozenTrial]], list[FrozenTrial]]
 
@@ -66,3 +74,90 @@ def _elite(sampler: NSGA2 | NSGA3, root: int) -> Elite:
         return sorted(chosen, key=lambda trial: trial.number)
 
     return choose
+
+
+class Tried:
+    """The recipes of a search that were asked for, and others."""
+
+    def __init__(self, points: Points, params: Iterable[Mapping[str, Any]]) -> None:
+        """Begin with what an earlier sitting asked for."""
+        self._points = points
+        self._known = {_key(one) for one in params}
+        self._all = space.size(points.tree).configurations or math.inf
+
+    def add(self, params: Mapping[str, Any]) -> None:
+        """One more was."""
+        self._known.add(_key(params))
+
+    def __contains__(self, params: Mapping[str, Any]) -> bool:
+        """Whether values of draws make a recipe that was; not if they leave one open.
+
+        Where nothing is left to be tried, nothing counts.
+        """
+        if len(self._known) >= self._all:
+            return False
+        found = space.used(self._points.tree, params)
+        return found is not None and _key(found) in self._known
+
+    def other(self, stream: Stream) -> dict[str, Any] | None:
+        """A recipe at random that was not; None if hardly one is left."""
+        drawn = (self._points.anywhere(stream.at(i)) for i in range(OTHERS))
+        return next((params for params in drawn if params not in self), None)
+
+
+def _key(params: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
+    return frozenset(params.items())
+
+
+class Fresh(optuna.samplers.BaseSampler):  # type: ignore[misc]
+    """Asks a sampler again as long as all it says was tried before.
+
+    A trial is a function of its recipe, so the same once more would tell nothing. In the end some
+    other recipe is taken at random, if one is found.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[int], optuna.samplers.BaseSampler],
+        tried: Tried,
+        stream: Stream,
+    ) -> None:
+        """Asks `make(0)`, then `make(1)` and so on."""
+        self._make = make
+        self._first = make(0)
+        self._tried = tried
+        self._stream = stream
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, Any]:
+        """As the sampler's."""
+        return dict(self._first.infer_relative_search_space(study, trial))
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The first suggestion that is new."""
+        said = self._first.sample_relative(study, trial, search_space)
+        for time in range(1, AGAIN + 1):
+            if said not in self._tried:
+                return dict(said)
+            sampler = self._make(time)
+            within = sampler.infer_relative_search_space(study, trial)
+            said = sampler.sample_relative(study, trial, within)
+        found = self._tried.other(self._stream) if said in self._tried else None
+        return {name: value for name, value in (found or said).items() if name in search_space}
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: Any
+    ) -> Any:
+        """As the sampler's."""
+        return self._first.sample_independent(study, trial, param_name, param_distribution)
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """As the sampler's."""
+        self._first.before_trial(study, trial)
+
+    def after_trial(self, study: optuna.Study, trial: FrozenTrial, state: Any, values: Any) -> None:
+        """As the sampler's."""
+        self._first.after_trial(study, trial, state, values)

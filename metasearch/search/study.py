@@ -19,15 +19,17 @@ from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState, create_tria
 
 from metasearch.observe.base import Bound, Outcome
 from metasearch.rng import Stream
-from metasearch.search.advisors import CMAES, NSGA2, NSGA3, Pruner, Sampler
-from metasearch.search.journal import Journal, Storage
+from metasearch.search.advisors import CMAES, GP, NSGA2, NSGA3, TPE, Pruner, Sampler
+from metasearch.search.journal import Journal, Storage, attributes, curve_of
 from metasearch.search.ledger import Record
 from metasearch.search.points import Past, Points
 from metasearch.search.pruners import make_pruner
-from metasearch.search.samplers import make_sampler
+from metasearch.search.samplers import Fresh, Tried, make_sampler
 from metasearch.space import sample
 
 Direction = Literal["minimize", "maximize"]
+
+_MOST = 2**32  # above what NumPy's old generators take
 
 _STATES = {
     "complete": TrialState.COMPLETE,
@@ -94,7 +96,8 @@ class Study:
     ) -> None:
         """Write `journal` anew from `past`, the ledger's records by number.
 
-        Of trials without an outcome the reports are read and judged again; see `verdict`.
+        Of trials without an outcome the reports are read, and judged where they were not before;
+        see `verdict`.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = space
@@ -102,6 +105,7 @@ class Study:
         self._points = Points(advice.sampler, space, advice.seed, advice.first)
         self._live: dict[int, _Live] = {}
         self._asked = len(past)
+        self._tried = Tried(self._points, [record.info.params for record in past])
         draft = journal.with_name(f".{journal.name}.draft")
         self._journal = Journal(draft)
         whole = isinstance(advice.sampler, NSGA2 | NSGA3 | CMAES)
@@ -121,7 +125,7 @@ class Study:
             frozen = self._frozen(record)
             self._study.add_trial(frozen)
             if advice.also:
-                self._curves.add_trial(_curve_of(frozen))
+                self._curves.add_trial(curve_of(frozen))
         for record in past:
             if record.outcome is None:
                 self._adopt(record)
@@ -130,9 +134,10 @@ class Study:
     def ask(self) -> Asked:
         """Suggest the next trial."""
         number, self._asked = self._asked, self._asked + 1
-        advice, most = self._advice, 2**32  # above what NumPy's old generators take
-        seed = Stream(advice.seed).at("sampler", number).key % most
-        self._study.sampler = make_sampler(advice.sampler, seed, advice.seed % most)
+        advice = self._advice
+        stream = Stream(advice.seed).at("sampler", number)
+        seed = stream.key % _MOST
+        self._study.sampler = self._sampler(stream)
         point = self._points.at(number, self._past)
         if point is not None:
             self._study.enqueue_trial(point)
@@ -141,7 +146,20 @@ class Study:
         if number < len(advice.seeds) and advice.seeds[number]:
             config = {**config, "seed": config.get("seed", 0) + advice.seeds[number]}
         self._live[number] = _Live(trial, self._curves.ask() if advice.also else trial)
+        self._tried.add(trial.params)
         return Asked(number, dict(trial.params), config, seed, self.notes(number))
+
+    def _sampler(self, stream: Stream) -> optuna.samplers.BaseSampler:
+        """The one for a suggestion; those that model what was tried do not ask it twice."""
+        settings, root = self._advice.sampler, self._advice.seed % _MOST
+
+        def make(time: int) -> optuna.samplers.BaseSampler:
+            at = stream.at("again", time) if time else stream
+            return make_sampler(settings, at.key % _MOST, root)
+
+        if isinstance(settings, TPE | GP):
+            return Fresh(make, self._tried, stream.at("other"))
+        return make(0)
 
     def _past(self) -> Past:
         """See `points.Past`; without trials that failed or never had a score."""
@@ -201,7 +219,7 @@ class Study:
         `scalars` are those of its last report, for further objectives and bounds.
         """
         live = self._live.pop(number)
-        for key, value in _attributes(name, outcome).items():
+        for key, value in attributes(name, outcome).items():
             live.trial.set_user_attr(key, value)  # first: a finished trial cannot be changed
         for key, excess in self._broken(outcome, scalars).items():
             live.trial.set_constraint(key, excess)
@@ -228,13 +246,19 @@ class Study:
         self._journal.close()
 
     def _adopt(self, record: Record) -> None:
-        """Go on with a trial that has no outcome: take its reports down again, in order."""
+        """Go on with a trial that has no outcome: take its reports down again, in order.
+
+        All are judged, for pruners keep notes; what was judged before goes by that verdict.
+        """
         # One study per storage: Optuna's ids are its numbers, and these are the ledger's.
         trial = Trial(self._study, record.number)
         curve = Trial(self._curves, record.number) if self._advice.also else trial
-        self._live[record.number] = _Live(trial, curve)
+        live = self._live[record.number] = _Live(trial, curve)
+        passed = record.passed()
         for report in record.reports():
             self.report(record.number, report.step, report.score, judge=not report.final)
+            if report.step <= passed:
+                live.verdict = GO_ON
 
     def _frozen(self, record: Record) -> FrozenTrial:
         fixed = FixedTrial(dict(record.info.params), number=record.number)
@@ -254,7 +278,7 @@ class Study:
             params=fixed.params,
             distributions=fixed.distributions,
             intermediate_values=curve,
-            user_attrs=_attributes(record.info.name, outcome) if outcome else {},
+            user_attrs=attributes(record.info.name, outcome) if outcome else {},
             system_attrs=dict(record.notes),
         )
         frozen.datetime_start = datetime.fromtimestamp(record.asked_at)
@@ -272,28 +296,3 @@ class _Live:
     step: int = -1  # of the last report, in gradient evaluations
     reports: int = 0
     verdict: Verdict = GO_ON
-
-
-def _curve_of(trial: FrozenTrial) -> FrozenTrial:
-    """A trial as the pruner sees it, without its recipe and its further objectives."""
-    values = trial.values[:1] if trial.values else None
-    return create_trial(
-        state=trial.state,
-        values=values,
-        intermediate_values=trial.intermediate_values,
-        system_attrs=trial.system_attrs,
-    )
-
-
-def _attributes(name: str, outcome: Outcome) -> dict[str, Any]:
-    """What optuna-dashboard shows beside the parameters."""
-    shown = {
-        "name": name,
-        "reason": outcome.reason,
-        "detail": outcome.detail,
-        "low": outcome.low,
-        "high": outcome.high,
-        "seconds": round(outcome.seconds, 3),
-        "error": outcome.error.rpartition("\n")[2],
-    }
-    return {key: value for key, value in shown.items() if value not in {None, ""}}

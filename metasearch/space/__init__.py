@@ -31,6 +31,7 @@ from metasearch.space.sampling import (
     told,
     trace,
     upper_suggester,
+    used,
 )
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "trace",
     "under",
     "upper_suggester",
+    "used",
     "without",
     "word_of",
 ]

@@ -222,6 +222,38 @@ def told(params: Mapping[str, Any]) -> Suggester:
     return _Forced(params)
 
 
+class _Used:
+    """Decides as told, and keeps what was asked for."""
+
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        self.found: dict[str, Any] = {}
+        self._params = params
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:  # noqa: ARG002
+        return float(self._take(name))
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:  # noqa: ARG002
+        return int(self._take(name))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Label]) -> Label:  # noqa: ARG002
+        label: Label = self._take(name)
+        return label
+
+    def _take(self, name: str) -> Any:
+        self.found[name] = self._params[name]
+        return self.found[name]
+
+
+def used(tree: Any, params: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Which of `params` decide on a draw that is there; None if they leave one open."""
+    suggest = _Used(params)
+    try:
+        trace(tree, suggest)
+    except KeyError:
+        return None
+    return suggest.found
+
+
 def covering(tree: Any, pairs: int = 5000) -> Iterator[Traced]:
     """Resolved trees in which every bound and every option occurs, and every two options that can.
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.search.record import recipes
+from benchmarks.search.record import GRIDS, recipes
 from benchmarks.search.replay import Moment, Ours, Played, Recorded, play, reached
 from metasearch.search.advisors import NoPruner, RandomSearch
 from metasearch.search.racing import Racing
 
 
-@pytest.fixture(scope="module")
-def data():
-    return Recorded.load()
+@pytest.fixture(scope="module", params=GRIDS)
+def data(request):
+    return Recorded.load(request.param)
 
 
 def random(data, seed, race=None):
@@ -21,7 +21,7 @@ def random(data, seed, race=None):
 
 
 def test_every_recipe_of_the_grid_was_recorded(data):
-    _, all_recipes = recipes()
+    _, all_recipes = recipes(data.grid)
     assert len(data.search) == len(data.confirm) == len(all_recipes) == len(data.numbers)
     assert np.isfinite(data.search).all() and np.isfinite(data.confirm).all()
     assert (data.cpu_s > data.rungs * data.judging_s).mean() > 0.9, "judging is part of it"
@@ -35,6 +35,7 @@ def test_without_stops_every_trial_costs_what_it_was_recorded_to(data):
     player.close()
     spent = sum(max(data.cpu_s[i], data.rungs * data.judging_s[i]) for i in asked)
     assert one.moments[-1].seconds == pytest.approx(spent)
+    assert one.seconds == one.moments[-1].seconds
     assert one.winner == min(asked, key=lambda i: data.search[i, -1].mean())
 
 
@@ -45,11 +46,17 @@ def test_the_same_seed_plays_the_same_and_a_race_judges_less(data):
     assert one.judged < free.judged and one.whole < free.whole
 
 
+def test_a_search_ends_when_its_compute_is_spent(data):
+    played = play(random(data, 1), data, seconds=30.0)
+    dearest = max(data.seconds(i) for i in range(len(data.search))) * data.rungs
+    assert 30.0 <= played.seconds <= 30.0 + 2 * dearest
+
+
 def test_a_score_is_reached_when_it_is_held_for_good(data):
     order = np.argsort(data.confirmed)
     good, bad = int(order[0]), int(order[-1])
     played = Played(
-        [Moment(1.0, good), Moment(2.0, bad), Moment(3.0, good), Moment(4.0, good)], 1, 4
+        [Moment(1.0, good), Moment(2.0, bad), Moment(3.0, good), Moment(4.0, good)], 1, 4, 4.0
     )
     assert reached(played, data, data.confirmed[good]) == 3.0
     assert reached(played, data, data.confirmed[good] - 1) == np.inf

@@ -73,6 +73,17 @@ def test_numbers_that_are_not_finite_come_back_as_nan(tmp_path):
     assert math.isnan(report.scalars["loss/x"]) and report.per_task["b"] == 0.5
 
 
+def test_where_a_trial_was_told_to_go_on_is_known(tmp_path):
+    ledger = a_run(tmp_path / "r", [None])
+    record = read_records(tmp_path / "r")[0]
+    assert record.passed() == 0, "it reported, and nobody answered"
+    ledger.reported(record.info, a_report(200))
+    assert record.passed() == 100, "or it would not have reported again"
+    ledger.reported(record.info, a_report(300), passed=True)
+    assert record.passed() == 300
+    assert record.reports() == [a_report(step) for step in (100, 200, 300)]
+
+
 def test_a_folder_may_move(tmp_path):
     a_run(tmp_path / "r", [done(0.5)]).close()
     shutil.move(tmp_path / "r", tmp_path / "elsewhere")

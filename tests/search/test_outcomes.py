@@ -47,6 +47,10 @@ SET = {
 }  # fmt: skip
 
 
+Carried = list[tuple[int, dict[str, Any], bool]]
+"""What reached a desk: the trial's number, its message, and whether that was the trial's end."""
+
+
 class PowerCut(Exception):
     """The driver is gone."""
 
@@ -60,7 +64,7 @@ class Hands:
 
     in_process = True
 
-    def __init__(self, slots: int, cut: int, carried: list[tuple[int, dict[str, Any]]]) -> None:
+    def __init__(self, slots: int, cut: int, carried: Carried) -> None:
         self._slots = slots
         self._cut = cut
         self._carried = carried  # what reached a desk, by this one and those before
@@ -87,15 +91,16 @@ class Hands:
                 if messages % 11 == 0:
                     runner.start(order)
                     continue
-                self._carried.append((number, message))
-                if desk.heard(number, message):
+                over = desk.heard(number, message)
+                self._carried.append((number, message, over))
+                if over:
                     del live[number]
 
 
-def expected(carried: list[tuple[int, dict[str, Any]]]) -> Counter[TrialState]:
+def expected(carried: Carried) -> Counter[TrialState]:
     """How trials ended, by what they said and somebody heard."""
     ends = {}
-    for number, message in carried:
+    for number, message, _ in carried:
         if "error" in message:
             ends[number] = TrialState.FAIL
         elif math.isnan(message["report"]["score"]):
@@ -169,6 +174,10 @@ def test_outcomes_are_what_happened_with_dying_workers_and_drivers(tmp_path, pru
             cuts += 1
     assert cuts == 3
     check(tmp_path / "r", expected(carried), pruner)
+    went_on = {n: m["report"]["step"] for n, m, over in carried if not over}
+    for trial in open_run(tmp_path / "r").trials:
+        if trial.outcome.reason == "pruner":
+            assert trial.outcome.step > went_on.get(trial.number, 0), "it was told to go on there"
 
 
 @pytest.mark.ray

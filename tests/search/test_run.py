@@ -14,7 +14,7 @@ import pytest
 from metasearch import space
 from metasearch.errors import EnvironmentFault, RunError
 from metasearch.search.advisors import TPE, NoPruner, RandomSearch
-from metasearch.search.conductor import trial_name
+from metasearch.search.backend import trial_name
 from metasearch.search.config import SearchFile
 from metasearch.search.ledger import Ledger, open_run
 from metasearch.search.run import Plan, run_search

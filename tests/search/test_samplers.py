@@ -155,6 +155,32 @@ def test_a_spread_sequence_fills_every_cell(build):
         assert {int(16 * params[path]) for params in asked} == set(range(16))
 
 
+@pytest.mark.parametrize("settings", [TPE(startup_trials=8), GP(startup_trials=8)])
+def test_the_first_points_of_what_models_are_spread_evenly_over_each_draw(settings, build):
+    tree = {"x": {"uniform": [0.0, 1.0]}, "c": {"choice": ["a", "b", "c", "d"]}}
+    study = build(tree, settings)
+    asked = [study.ask().params for _ in range(8)]
+    assert sorted(int(8 * params["x"]) for params in asked) == list(range(8))
+    assert sorted(params["c"] for params in asked) == sorted(2 * "abcd")
+
+
+@pytest.mark.parametrize("settings", [TPE(startup_trials=2), GP(startup_trials=2)])
+def test_no_recipe_is_asked_twice_as_long_as_there_are_others(settings, build):
+    tree = {"n": {"integers": [1, 4]}, "m": {"choice": ["a", "b"]}}
+    asked = [tell(study, study.ask()) for study in [build(tree, settings)] for _ in range(8)]
+    assert len({json.dumps(record.info.params, sort_keys=True) for record in asked}) == 8
+    again = build(tree, settings, asked[:6])
+    params = [again.ask().params for _ in range(2)]
+    assert params == [record.info.params for record in asked[6:]], "built again, it knows what was"
+    assert again.ask().params in params + [r.info.params for r in asked], "what there is, once more"
+
+
+def test_a_branch_counts_as_what_is_drawn_in_it(build):
+    study = build(FINITE, TPE(startup_trials=2))  # 20 recipes
+    seen = {json.dumps(tell(study, study.ask()).info.params, sort_keys=True) for _ in range(20)}
+    assert len(seen) >= 19, "once a branch is known, nothing in it is asked twice"
+
+
 def test_in_nested_spaces_only_what_is_picked_is_asked(build):
     for sampler in (TPE(startup_trials=3), QMC(), RandomSearch(), SMALL["nsga2"]):
         study = build(NESTED, sampler)

@@ -78,6 +78,10 @@ class Kept(Record):
     """A record that needs no folder for its reports."""
 
     scores: Sequence[float] = ()
+    went_on: int = 0  # the last step at which it was told to
+
+    def passed(self):
+        return max(self.went_on, 100 * (len(self.scores) - 1))
 
     def reports(self):
         return [
@@ -261,6 +265,34 @@ def test_an_open_trial_goes_on_with_its_number_params_and_reports(build, tmp_pat
     assert [t.params for t in told[:3]] == [a.params for a in asked]
     assert told[1].intermediate_values == {1: 0.7, 2: 0.6}
     assert (told[0].datetime_complete - told[0].datetime_start).total_seconds() == 1.0
+
+
+@pytest.mark.parametrize("pruner", [Median(startup_trials=1, warmup=0), SuccessiveHalving()])
+@pytest.mark.parametrize("went_on", [False, True])
+def test_a_verdict_that_was_given_is_not_taken_back_by_a_study_built_again(
+    build, tmp_path, pruner, went_on
+):
+    given = advice(pruner=pruner)
+    first = build(tmp_path / "j", SPACE, given)
+    asked = [first.ask() for _ in range(3)]
+    assert not first.report(0, 100, 0.5).stop, "nobody was better"
+    notes = []
+    for number in (1, 2):
+        for step in (1, 2, 3, 4):
+            assert not first.report(number, 100 * step, 0.1).stop
+        notes.append(first.notes(number))
+        first.tell(number, "x", complete(0.1))
+    open_one = record(asked[0], None, [0.5])
+    past = [
+        dataclasses.replace(open_one, went_on=100 if went_on else 0),
+        *(record(asked[i], complete(0.1), [0.1] * 4, notes[i - 1]) for i in (1, 2)),
+    ]
+    study = build(tmp_path / "j", SPACE, given, past)
+    assert study.verdict(0).stop is not went_on
+    if went_on:
+        assert study.report(0, 100, 0.5) == GO_ON, "said again"
+        assert study.report(0, 200, 0.5).stop or isinstance(pruner, SuccessiveHalving)
+        assert study.report(0, 300, 0.5).stop
 
 
 @pytest.mark.parametrize("harm", ["", "garbage\n", '{"op_code": 4, "torn'])

@@ -47,7 +47,7 @@ def steps(messages) -> list[int]:
 def test_messages_are_plain_data(tmp_path):
     messages = run(TrialRunner(TRIAL), order(tmp_path, pictures=True))
     assert steps(messages) == [1, 2, 3, 4]
-    assert set(messages[0]["samples"]) == {"tasks", "support", "before", "after"}
+    assert set(messages[0]["samples"]) == {"tasks", "support", "before", "after", "truth"}
     assert revive_report(messages[1]["report"]) == report({}, 2, 4, 1.0)
 
 

@@ -1,0 +1,54 @@
+"""What a trial said, as the lines in its folder, and what it comes to."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Literal
+
+from metasearch.observe.base import Outcome
+from metasearch.search.files import read_lines, to_json
+from metasearch.search.revival import revive_report
+from metasearch.trial.report import Report
+
+_PASSED = "passed"  # in a line: the trial was told to go on from there
+
+
+def line_of(report: Report, *, passed: bool) -> str:
+    """A report as a line, with what it was answered."""
+    return to_json(report.to_data() | ({_PASSED: True} if passed else {}))
+
+
+def read_reports(path: Path) -> list[Report]:
+    """The reports in a file, by step; none if there is no file."""
+    lines = ({k: v for k, v in line.items() if k != _PASSED} for line in read_lines(path))
+    return [revive_report(line) for line in lines]
+
+
+def passed(path: Path) -> int:
+    """The last step at which a trial was told to go on; 0 if it never was.
+
+    What reported once more had been told so, even if that was not written down.
+    """
+    lines = list(read_lines(path))
+    told = [line["step"] for line in lines if line.get(_PASSED)]
+    return max([0, *told, *(line["step"] for line in lines[:-1])])
+
+
+def read_places(path: Path) -> list[str]:
+    """The machines in a file of where a trial ran, with their cards, each once, in order."""
+    return list(dict.fromkeys(" ".join(map(str, x.values())) for x in read_lines(path)))
+
+
+def ended_with(last: Report, state: Literal["complete", "pruned"], reason: str) -> Outcome:
+    """How a trial ended that said this last."""
+    finite = math.isfinite(last.score)
+    return Outcome(
+        state,
+        reason,
+        score=last.score if finite else None,
+        low=last.low if finite else None,
+        high=last.high if finite else None,
+        step=last.step,
+        seconds=last.cost.seconds,
+    )
