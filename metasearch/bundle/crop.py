@@ -19,13 +19,14 @@ _MARGIN = 0.15  # of the thing's longer side, left around it
 _CLEAR = 0.3  # of the strongest difference from paper, below which a pixel is paper
 
 
-def subjects(images: Path | Sequence[Path | Image.Image]) -> list[Image.Image]:
+def subjects(images: str | Path | Sequence[Path | Image.Image]) -> list[Image.Image]:
     """The images of a folder, of files, or as they are, each cut to what stands on its paper.
 
     Raises:
         DataError: one cannot be read, or shows nothing but paper.
     """
-    return [_subject(name, picture) for name, picture in _pictures(images)]
+    found = Path(images) if isinstance(images, str) else images
+    return [_subject(name, picture) for name, picture in _pictures(found)]
 
 
 def _pictures(

@@ -34,6 +34,7 @@ def init(
 
     Example: metasearch init leaves.yaml --data my-images --family gan
     """
+    note(f"reading {data}")  # before torch is loaded, which takes a while
     from metasearch.tasks import parse_source
 
     told = write(file, parse_source(data), family)
@@ -55,11 +56,9 @@ def write(file: Path, source: TaskSource, family: str | None = None) -> dict[str
     """
     from metasearch.search.draft import draft, fitted
     from metasearch.search.editor import json_schema
-    from metasearch.tasks.words import called
 
     if file.exists():
         raise ConfigError(f"{file} is there already. Give another name, or remove it.")
-    note(f"reading {called(source)}")
     source, opened = fitted(source)
     text = draft(source, opened.domains, family, spaces())
     file.parent.mkdir(parents=True, exist_ok=True)

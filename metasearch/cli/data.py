@@ -36,6 +36,7 @@ def tasks(
 
     Example: metasearch tasks my-images/ -o sheet.png --init leaves.yaml
     """
+    note(f"reading {source}")  # before torch is loaded, which takes a while
     from metasearch.cli.begin import write
     from metasearch.search.draft import fitted
     from metasearch.tasks import contact_sheet, parse_source, summary

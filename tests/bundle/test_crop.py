@@ -54,7 +54,7 @@ def test_files_folders_and_images_are_taken_and_told_apart(tmp_path):
         picture.save(tmp_path / f"{i}.png")
     files = sorted(tmp_path.iterdir())
     wanted = [np.asarray(cropped(picture)) for picture in pictures]
-    for given in (tmp_path, files, pictures):
+    for given in (tmp_path, str(tmp_path), files, pictures):
         found = subjects(given)
         assert all(
             np.array_equal(a, b) for a, b in zip(map(np.asarray, found), wanted, strict=True)

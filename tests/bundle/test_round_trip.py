@@ -16,6 +16,7 @@ import yaml
 import metasearch
 from metasearch.algorithms.base import Adapter
 from metasearch.bundle.base import Part
+from metasearch.bundle.card import model_card
 from metasearch.bundle.load import load_bundle
 from metasearch.bundle.save import save_bundle
 from metasearch.engine.base import InnerLoop, first_rates
@@ -152,6 +153,10 @@ def test_the_front_matter_is_a_model_card_with_its_score(contents, written):
     assert metric["value"] == contents.report["splits"]["test"]["mean"]
     assert entry["results"][0]["dataset"]["name"] == "arrays"
     assert "opened once, for this table" in text
+    assert "Images it learned from: not stated with the data" in text
+    known = replace(contents, provenance={**contents.provenance, "data_licence": "CC0"})
+    card = model_card(known.config, known.report, known.provenance, "a")
+    assert "Images it learned from: CC0." in card
 
 
 def test_the_card_tells_a_baseline_that_diverged_and_tests_opened_twice(contents, tmp_path):
