@@ -14,7 +14,7 @@ from metasearch.models.base import Learner, example, rows
 from metasearch.rng import Stream
 from metasearch.tasks.base import Batch
 
-# An inner step that is differentiated through keeps its own backward pass too: about three more
+# An inner step that is differentiated through keeps its own backward pass too: up to three more
 # passes' worth of what the forward pass keeps, for kernels of derivatives keep their arguments.
 _SECOND_ORDER = 4
 

@@ -9,6 +9,7 @@ from functools import partial
 
 from torch import nn
 
+from metasearch.engine.activations import SiLU
 from metasearch.engine.base import InnerLoop, Order
 from metasearch.engine.convlayers import (
     ColumnConv,
@@ -114,14 +115,14 @@ def _plain(source: nn.Conv2d | nn.ConvTranspose2d) -> bool:
 
 
 def twin_of(source: nn.Module, place: str, make: Maker) -> nn.Module:
-    """The module with its layers replaced; what has no weights is shared with the original."""
+    """The module with its layers replaced; what else has no weights is shared with the original."""
     made = make(source, place)
     if made is not None:
         return made
     if any(True for _ in source.parameters(recurse=False)):
         raise UnknownLayer(type(source).__name__)
     if not source._modules:
-        return source
+        return SiLU() if type(source) is nn.SiLU else source
     twin = copy.copy(source)
     twin._modules = {
         name: None if child is None else twin_of(child, f"{place}{name}.", make)
