@@ -37,7 +37,7 @@ class _SiLU(Function):
 
 
 class _Slope(Function):
-    """d times the derivative at x: linear in d."""
+    """What comes back times the derivative at x: linear in it."""
 
     @staticmethod
     def forward(ctx: Any, d: Tensor, x: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ class _Slope(Function):
 
 
 def _bend(d: Tensor, x: Tensor) -> Tensor:
-    """d times the second derivative at x, s (1 - s) (2 + x - 2 x s) with s the sigmoid."""
+    """Times the second derivative at x: s (1 - s) (2 + x - 2 x s), with s the sigmoid."""
     s = x.sigmoid()
     curved: Tensor = torch.ops.aten.sigmoid_backward(d, s)
     return curved * torch.addcmul(x + 2, x, s, value=-2)
