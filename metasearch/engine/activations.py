@@ -1,4 +1,4 @@
-"""Activations whose second derivative is asked for: gradient penalties, and MAML to second order."""
+"""Activations whose second derivative is asked for, by gradient penalties and second-order MAML."""
 
 from __future__ import annotations
 
