@@ -67,7 +67,7 @@ bench-overhead: $(STAMP) ## What a search costs beside its trials, ours and othe
 bench-scale: $(STAMP) ## What a search costs at 100 to 10,000 trials (ARGS="--backend ray --plot scale.png")
 	@$(BIN)/python -m benchmarks.scale $(ARGS)
 
-chaos: $(STAMP) ## Kill searches and their workers fifty times, signal them, close their terminal
+chaos: $(STAMP) ## Kill searches, workers and machines, signal them, fill their disks
 	@$(BIN)/python -m pytest -q -m slow tests/chaos $(ARGS)
 
 fuzz: $(STAMP) ## Read 5,000 damaged files of every kind, and watch what that does (ARGS="--seed 1")

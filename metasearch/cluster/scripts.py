@@ -30,6 +30,8 @@ def shell_faults(text: str) -> Iterator[Line]:
     for number, line in enumerate(lines, start=1):
         if _OPEN_DASHBOARD.search(line):
             yield number, "the dashboard must be on loopback: --dashboard-host=127.0.0.1."
+        if "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0" in line:
+            yield number, "no machine could join: Ray takes it for one that has no clusters."
         if _TOKEN_SHOWN.search(line):
             yield number, "a token on a command line is seen by all. Name its file."
     if "#SBATCH" in text:
@@ -52,6 +54,8 @@ def _slurm(text: str) -> Iterator[Line]:
             yield 0, f"#SBATCH {needed} is missing: {why}."
     if "kill -TERM" not in text or not re.search(r"^trap .*USR1", text, re.MULTILINE):
         yield 0, "the signal reaches this script alone: trap USR1 and send the search TERM."
+    if re.search(r"^\s*(srun|\"\$\{step)(?!.*--ntasks=).*--nodes", text, re.MULTILINE):
+        yield 0, "a step asks for as many tasks as the job unless it says --ntasks."
     if re.search(r"^\s*ray stop", text, re.MULTILINE):
         yield 0, "`ray stop` ends every Ray of the user on a shared node. Let Slurm end the steps."
 

@@ -84,7 +84,7 @@ def rules_of(config: Mapping[str, Any]) -> dict[str, str]:
     chosen = strategy if isinstance(strategy, Mapping) else {}
     named = {axis: chosen.get(axis) for axis in AXES}
     return {
-        axis: str(rule["name"] if isinstance(rule, Mapping) else rule)
+        axis: str(rule.get("name") if isinstance(rule, Mapping) else rule)
         for axis, rule in named.items()
         if rule
     }

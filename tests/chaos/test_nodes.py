@@ -22,7 +22,7 @@ from tests.search.driver import launch, lines, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
-REPORTS, TRIALS, SEED = 6, 24, 0
+REPORTS, TRIALS, SEED = 6, 32, 0
 KILLS = int(os.environ.get("CHAOS_NODES", "30"))
 OF_MACHINES = 3  # every third kill takes a whole machine
 BACK_S = 30.0

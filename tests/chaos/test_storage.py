@@ -5,7 +5,9 @@ Needs root, for small file systems of its own; skipped elsewhere.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import shutil
 import subprocess
 import time
@@ -33,6 +35,10 @@ OF_ROOT = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
 """Root as anybody else: what a folder's mode forbids is forbidden."""
 
 
+Process = subprocess.Popen[str]
+Mend = Callable[[], object]
+
+
 @pytest.fixture
 def disk(tmp_path) -> Iterator[Path]:
     """A file system of two megabytes."""
@@ -43,7 +49,7 @@ def disk(tmp_path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", place], check=True)
 
 
-def fill(disk: Path) -> Callable[[], None]:
+def fill(disk: Path, process: Process) -> Mend:
     ballast = disk / "ballast"
     size = 2**20
     with ballast.open("wb", buffering=0) as file:
@@ -55,14 +61,14 @@ def fill(disk: Path) -> Callable[[], None]:
     return ballast.unlink
 
 
-def make_read_only(disk: Path) -> Callable[[], None]:
-    change = ["mount", "-o", "remount,ro", str(disk)]
-    while subprocess.run(change, check=False, capture_output=True).returncode:
-        time.sleep(0.001)  # refused while a file is open for writing
-    return lambda: subprocess.run(["mount", "-o", "remount,rw", disk], check=True) and None
+def limit(disk: Path, process: Process) -> Mend:
+    """Whatever the process writes to a file is refused, files that are open among them."""
+    with contextlib.suppress(ProcessLookupError):
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, 0))
+    return lambda: None
 
 
-def deny(disk: Path) -> Callable[[], None]:
+def deny(disk: Path, process: Process) -> Mend:
     folders = [path for path in [*disk.rglob("*")] if path.is_dir()]
     for folder in folders:
         folder.chmod(0o500)
@@ -74,7 +80,7 @@ def deny(disk: Path) -> Callable[[], None]:
     return allow
 
 
-@pytest.mark.parametrize("harm", [fill, make_read_only, deny], ids=lambda harm: harm.__name__)
+@pytest.mark.parametrize("harm", [fill, limit, deny], ids=lambda harm: harm.__name__)
 def test_a_search_without_storage_says_so_and_goes_on_once_there_is_some(disk, tmp_path, harm):
     codes: Counter[int] = Counter()
     for turn in range(ROUNDS):
@@ -85,7 +91,7 @@ def test_a_search_without_storage_says_so_and_goes_on_once_there_is_some(disk, t
         process = launch(folder, tree, before=OF_ROOT, **how)
         while len(lines(account)) < moment and process.poll() is None:
             time.sleep(0.002)
-        mend = harm(disk)
+        mend = harm(disk, process)
         out, told = process.communicate(timeout=120)
         codes[process.returncode] += 1
         if process.returncode == 0:  # it was over before the fault
@@ -105,3 +111,23 @@ def test_a_search_without_storage_says_so_and_goes_on_once_there_is_some(disk, t
         shutil.rmtree(folder)
     print(f"{harm.__name__}: {codes[4]} faults of {ROUNDS} hit, each told in a line with exit 4")  # noqa: T201
     assert codes[4] >= ROUNDS // 2
+
+
+def test_a_search_that_finds_its_disk_read_only_says_so_and_goes_on_later(disk, tmp_path):
+    for turn in range(3):
+        folder, account = disk / "run", tmp_path / f"account-{turn}"
+        tree = {"account": str(account), "reports": REPORTS, "snapshots": True, "pause": 0.02}
+        how = {"trials": TRIALS, "backend": "local", "seed": turn}
+        process = launch(folder, tree, **how)
+        while len(lines(account)) < 3 * turn and process.poll() is None:
+            time.sleep(0.002)
+        process.kill()
+        process.communicate()
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        refused = launch(folder, tree, **how)
+        _, told = refused.communicate(timeout=120)
+        assert refused.returncode == 4, told
+        assert len(told.splitlines()) == 1 and str(disk) in told, told
+        subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+        assert launch(folder, tree, **how).communicate(timeout=120) == ("trials", "")
+        shutil.rmtree(folder)

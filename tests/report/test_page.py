@@ -291,3 +291,12 @@ def test_the_importance_of_pruned_trials_needs_no_study(run):
 def test_the_page_of_a_hundred_trials_can_be_mailed(tmp_path):
     path = write_report(make_run(tmp_path / "hundred", 100))
     assert path.stat().st_size < 5_000_000
+
+
+def test_a_rule_without_a_name_does_not_end_a_page(tmp_path):
+    run = make_run(tmp_path / "run", trials=3)
+    record = run / "ledger" / "0001.asked.json"
+    data = json.loads(record.read_text())
+    data["config"]["strategy"] = {"tasks": {"": 1}, "models": [3]}
+    record.write_text(json.dumps(data))
+    assert write_report(run).is_file()
