@@ -30,7 +30,7 @@ def faults(tree: Any, shape: Any, path: Path = ()) -> Iterator[Fault]:
     elif isinstance(shape, list):
         yield from _list(tree, shape[0], path)
     elif isinstance(shape, set):
-        if tree not in shape:
+        if isinstance(tree, dict | list) or tree not in shape:  # neither can be in a set
             allowed = ", ".join(sorted(map(repr, shape)))
             yield Fault(path, f"{tree!r} may not stand here; allowed: {allowed}.")
     elif isinstance(shape, re.Pattern):

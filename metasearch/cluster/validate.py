@@ -103,5 +103,9 @@ def _of_yaml(file: Path, kind: str) -> list[str]:
     except ConfigError as error:
         return [str(error)]
     look = object_faults if kind == "kubernetes" else rayup_faults
-    wrong = list(look(document.tree))
+    try:
+        wrong = list(look(document.tree))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # Rules look at what stands where; what stands there may be anything.
+        wrong = [space.Fault((), f"something in it is of another kind than it must be ({error}).")]
     return [str(document.error([fault])) for fault in wrong]

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +21,29 @@ from metasearch.trial.report import SampleGrid
 LARGEST = 40_000_000  # pixels of a sheet; one of a stranger might be a bomb
 
 
+_DAMAGED = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    ArithmeticError,
+    SyntaxError,  # how Pillow says that a PNG is damaged
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+
+
+@contextlib.contextmanager
+def _bombs_are_errors() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
 def read_sheet(path: Path) -> SampleGrid:
     """The pictures on a sheet that `grid.sample_grid` drew, as they were given to it.
 
@@ -23,13 +51,13 @@ def read_sheet(path: Path) -> SampleGrid:
         DataError: it is no such sheet, or damaged.
     """
     try:
-        with Image.open(path, formats=["PNG"]) as image:
+        with _bombs_are_errors(), Image.open(path, formats=["PNG"]) as image:
             layout = json.loads(image.info[LAYOUT])
             if image.width * image.height > LARGEST:
                 raise ValueError(f"{image.width} x {image.height} pixels")
             pixels = np.asarray(image.convert("RGB"))
         return _grid(pixels, layout)
-    except (OSError, ValueError, KeyError, TypeError, IndexError, SyntaxError) as fault:
+    except _DAMAGED as fault:
         raise DataError(
             f"{path}: no sheet of samples that can be taken apart ({type(fault).__name__}: "
             f"{fault}). Sheets are those below trials/<name>/samples of a run."

@@ -113,3 +113,18 @@ def test_a_place_with_nothing_to_check_is_refused(tmp_path):
         validate(tmp_path)
     with pytest.raises(ConfigError, match="no such file"):
         validate(tmp_path / "missing.yaml")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("policy.yaml", "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: a}\n"
+                        "spec: {podSelector: {}, policyTypes: [[Ingress]]}\n"),
+        ("cluster.yaml", "cluster_name: a\nprovider: {type: local, worker_ips: 3}\nauth: {ssh_user: a}\n"
+                         "head_start_ray_commands: 3\n"),
+    ],
+)  # fmt: skip
+def test_values_of_another_kind_are_faults_and_no_crash(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    (verdict,) = validate(tmp_path / name)
+    assert verdict.faults and all("Traceback" not in fault for fault in verdict.faults)

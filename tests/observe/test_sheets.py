@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -69,5 +71,16 @@ def test_what_is_no_sheet_is_refused(tmp_path):
     with pytest.raises(DataError, match="no sheet"):
         read_sheet(path)
     path.write_bytes(b"GIF89a")
+    with pytest.raises(DataError, match="no sheet"):
+        read_sheet(path)
+
+
+@pytest.mark.parametrize("side", [12_000, 80_000])
+def test_a_sheet_that_promises_more_pixels_than_any_has_is_refused(tmp_path, side):
+    path = tmp_path / "1.png"
+    Image.new("L", (4, 4)).save(path)
+    data = path.read_bytes()
+    header = b"IHDR" + struct.pack(">II", side, side) + data[24:29]
+    path.write_bytes(data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:])
     with pytest.raises(DataError, match="no sheet"):
         read_sheet(path)
