@@ -21,7 +21,7 @@ from metasearch.search.files import write_atomically
 from metasearch.search.ledger import Ledger, Record
 from metasearch.search.racing import Pace
 from metasearch.search.revival import revive_report
-from metasearch.search.said import ended_with
+from metasearch.search.said import ended_with, untold
 from metasearch.search.signals import Signals
 from metasearch.search.study import Study
 from metasearch.space import dump
@@ -179,7 +179,8 @@ class Conductor:
         folder = self._ledger.folder / "trials" / info.name
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "config.yaml", dump(info.config), sync=False)
-        bar = self._pace.bar() if self._pace else None
+        pace = self._pace_of(info)
+        bar = pace.bar() if pace else None
         data = bar.to_data() if bar else None
         config = placed(info.config, self._ledger.folder.resolve())
         return Order(info.number, info.name, str(folder.resolve()), config, data)
@@ -215,8 +216,8 @@ class Conductor:
             )
         if not math.isfinite(live.last.score):
             return ended_with(live.last, "pruned", "non_finite")
-        if live.last.final and (untold := self._untold(live.last)):
-            return replace(ended_with(live.last, "pruned", "objective"), detail=untold)
+        if live.last.final and (silent := untold(live.last, self._info.objectives)):
+            return replace(ended_with(live.last, "pruned", "objective"), detail=silent)
         if live.last.final:
             return ended_with(live.last, "complete", "finished")
         if stopped := self._stopped(live, live.last):
@@ -229,17 +230,10 @@ class Conductor:
         verdict = self._study.verdict(live.info.number)
         if verdict.stop:
             return ended_with(last, "pruned", verdict.reason)
-        if self._pace and last.step > live.passed and (why := self._pace.behind(live.info.name)):
+        pace = self._pace_of(live.info) if last.step > live.passed else None
+        if pace and (why := pace.behind(live.info.name)):
             return replace(ended_with(last, "pruned", "race"), detail=why)
         return None
-
-    def _untold(self, last: Report) -> str:
-        """Which objectives a last report does not tell."""
-        missing = [
-            name for name in self._info.objectives
-            if not math.isfinite(last.scalars.get(f"score/{name}", math.nan))
-        ]  # fmt: skip
-        return f"it tells no {', '.join(missing)}" if missing else ""
 
     def _fail(self, live: _Live, reason: str, error: str) -> None:
         folder = self._ledger.folder / "trials" / live.info.name
@@ -271,6 +265,9 @@ class Conductor:
         self._set_pace(live, outcome, told)
         self._study.tell(number, live.info.name, outcome, told)
         self._audience.ended(live.info, outcome)
+
+    def _pace_of(self, info: TrialInfo) -> Pace | None:
+        return self._pace if self._pace and info.number not in self._pace.spared else None
 
     def _keep_pace(self, name: str, report: Report) -> None:
         """Trials race against one that runs, too, unless it breaks a bound."""

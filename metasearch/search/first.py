@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 RANDOM = "random"  # the label of the rule that chooses without looking
 _AXES = ("strategy.tasks", "strategy.algorithms", "strategy.models")
+REFERENCE = "reference"  # the origin of such points
 WORDS = ("defaults", "baselines")
 FROM_RUN = {"run", "best"}  # the keys of an entry that names an earlier search
 
@@ -62,7 +63,7 @@ def references(file: SearchFile) -> list[Point]:
     middle = _Middle({**_defaults(file, picked), **picked})
     space.trace(file.space, middle)
     count = min(file.search.references, max(1, file.search.trials // 10))
-    return [Point(dict(middle.found), "reference", seed) for seed in range(count)]
+    return [Point(dict(middle.found), REFERENCE, seed) for seed in range(count)]
 
 
 class _Middle:

@@ -16,7 +16,7 @@ from metasearch.rng import Stream
 from metasearch.search.advisors import Sampler
 from metasearch.search.conductor import Fill
 from metasearch.search.config import SearchConfig, SearchFile
-from metasearch.search.first import Point, first_points
+from metasearch.search.first import REFERENCE, Point, first_points
 from metasearch.search.fit import Job
 from metasearch.search.racing import Pace, Racing
 from metasearch.search.share import RECIPES
@@ -124,12 +124,16 @@ class Plan:
             bounds=self.bounds,
         )
 
-    def pace(self) -> Pace | None:
-        """What trials race against; None if they do not."""
+    def pace(self, first: Sequence[Point] = ()) -> Pace | None:
+        """What trials race against; None if they do not.
+
+        References do not: they run to their ends, to tell what a seed does.
+        """
         sign, racing = (1.0 if self.direction == "minimize" else -1.0), self.search.race
         if racing == "auto":
             racing = Racing() if self.races else None
-        return Pace(racing, sign, self.reports) if racing else None
+        spared = {number for number, point in enumerate(first) if point.origin == REFERENCE}
+        return Pace(racing, sign, self.reports, spared) if racing else None
 
     def tree(self) -> dict[str, Any]:
         """As it stands in search.yaml: a search file again."""

@@ -9,7 +9,7 @@ only; a worker that races imports nothing else of the search.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,8 +89,14 @@ class Bar:
 class Pace:
     """Knows who leads a search, and sets the bar for the others."""
 
-    def __init__(self, racing: Racing, sign: float, reports: int) -> None:
-        """Begin with nobody; a trial that runs to its end makes so many reports."""
+    def __init__(
+        self, racing: Racing, sign: float, reports: int, spared: Container[int] = ()
+    ) -> None:
+        """Begin with nobody; a trial that runs to its end makes so many reports.
+
+        Trials with the numbers in `spared` are raced against, and do not race themselves.
+        """
+        self.spared = spared
         self._racing = racing
         self._sign = sign
         self._reports = reports

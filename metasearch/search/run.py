@@ -132,7 +132,7 @@ def _sit(
         study = Study(ledger.folder / "study.journal", plan.space, advice, opened.past)
         stack.callback(study.close)
         info = plan.info(ledger.folder)
-        pace = plan.pace()
+        pace = plan.pace(opened.first)
         conductor = Conductor(info, ledger, study, audience, signals, plan.fill, pace)
         conductor.resume(opened.past)
         backend.run(conductor)

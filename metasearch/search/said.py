@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -52,3 +53,9 @@ def ended_with(last: Report, state: Literal["complete", "pruned"], reason: str) 
         step=last.step,
         seconds=last.cost.seconds,
     )
+
+
+def untold(last: Report, objectives: Sequence[str]) -> str:
+    """Which objectives a last report does not tell, in words; empty if none."""
+    missing = [o for o in objectives if not math.isfinite(last.scalars.get(f"score/{o}", math.nan))]
+    return f"it tells no {', '.join(missing)}" if missing else ""

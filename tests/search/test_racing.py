@@ -202,11 +202,11 @@ def test_a_partial_score_enters_neither_outcome_nor_curve_nor_study(tmp_path):
         assert told[trial.number].user_attrs["detail"] == trial.outcome.detail
 
 
-def overtaken(folder: Path, **search: Any) -> list[Record]:
+def overtaken(folder: Path, origin: str = "given", **search: Any) -> list[Record]:
     """A slow trial and a better one that began after it, hand in hand."""
     tree = {"tasks": 40, "x": {"choice": [0.9, 0.1]}}
     racing = plan(tree, trials=2, pruner=NoPruner(), race=Racing(), **search)
-    points = [Point({"x": x}, "given") for x in (0.9, 0.1)]
+    points = [Point({"x": x}, origin) for x in (0.9, 0.1)]
     backend = Hands(2, 10**6, [])
     return run_search(replace(racing, first=lambda: points), folder, backend=backend).run.trials
 
@@ -217,6 +217,11 @@ def test_a_trial_that_runs_is_overtaken_by_one_that_began_later(tmp_path):
     assert (slow.outcome.state, slow.outcome.reason) == ("pruned", "race")
     assert slow.outcome.score is not None and not slow.lost(), "it was judged on all tasks"
     assert slow.outcome.detail.startswith(f"worse than {fast.info.name} on 40 of 40 tasks")
+
+
+def test_references_run_to_their_ends(tmp_path):
+    states = [t.outcome.state for t in overtaken(tmp_path / "r", "reference")]
+    assert states == ["complete", "complete"]
 
 
 def test_nobody_races_against_what_breaks_a_bound(tmp_path):
