@@ -14,18 +14,18 @@ TITLES = {
 }
 
 
-def selections(told: Mapping[int, Mapping[str, float]]) -> dict[str, Scene]:
+def selections(told: Mapping[int, Mapping[str, float]], width: float = 900.0) -> dict[str, Scene]:
     """One drawing for each axis on which a rule chose, from the scalars of reports by step."""
     found = {}
     for axis, title in TITLES.items():
         shares = shares_of(told, axis)
         if shares:
-            marks, height = areas(shares, "gradient evaluations")
+            marks, height = areas(shares, "gradient evaluations", width=width)
             last = list(shares.values())[-1]
             most = max(last, key=lambda name: last[name])
             arms, of = ("groups of tasks", "draws") if axis == "tasks" else (axis, "meta-steps")
             about = f"{len(last)} {arms}; at the end {most} has {last[most]:.0%} of the {of}."
-            found[axis] = Scene(900, height, title, about, marks)
+            found[axis] = Scene(width, height, title, about, marks)
     return found
 
 

@@ -35,6 +35,7 @@ from metasearch.observe.thrift import Thrift
 from metasearch.trial.report import Report
 
 SEARCH_RUN = "_search"
+CARD = 480.0  # pixels of a card, to which wider drawings are shrunk until nobody can read them
 _CODES: Mapping[State, int] = {"complete": 0, "pruned": 1, "failed": 2}
 _LAYOUT: Layout = {
     "Unseen tasks": {
@@ -253,7 +254,8 @@ def _due(reports: int, report: Report) -> bool:
 def _drawings(search: SearchInfo, told: _Told) -> dict[str, Scene]:
     """The story of a trial by tag: who was chosen when, and how it did on each task."""
     steps = sorted(told.scalars)
-    found = {f"strategy/{axis}": scene for axis, scene in selections(told.scalars).items()}
+    chosen = selections(told.scalars, CARD)
+    found = {f"strategy/{axis}": scene for axis, scene in chosen.items()}
     last = told.scalars[steps[-1]]
     floor, real = (last.get(f"score/{end}", math.nan) for end in ("floor", "real"))
     tasks = task_map(

@@ -225,13 +225,20 @@ class Practice:
         models, algorithms = len(self.config.models), len(self.config.algorithms)
         adapters = [self.population.adapter(m, a) for m in range(models) for a in range(algorithms)]
         dearest = max(self.validation.cost(adapter) for adapter in adapters)
-        looks = sum(2 * self._contested(axis) for axis in JUDGED)
+        looks = sum(self._contested(axis) for axis in JUDGED)
+        if self._merges:  # as many again: of the merged weights
+            looks += self._contested("models")
         return dearest * (algorithms + looks)
 
     def _contested(self, axis: Axis) -> int:
         """How many arms are looked at for the sake of an axis."""
         arms = len(getattr(self.config, axis))
         return arms if arms > 1 and "validation" in selector_of(self.config, axis).needs else 0
+
+    @property
+    def _merges(self) -> bool:
+        rule = self.config.strategy.models
+        return isinstance(rule, Exchanger) and rule.merges
 
     def _evidence(self, axis: Axis) -> tuple[Evidence | None, int]:
         arms = self._contested(axis)
@@ -245,8 +252,7 @@ class Practice:
         ]
         cost = sum(self.validation.cost(adapter) for adapter in adapters)
         evidence = self.validation.evidence(adapters)
-        rule = self.config.strategy.models
-        if axis == "models" and isinstance(rule, Exchanger) and rule.merges:
+        if axis == "models" and self._merges:
             evidence = replace(evidence, loss_of=self._loss_of_merged)
             cost += arms * self.validation.cost(adapters[0])
         return evidence, cost
