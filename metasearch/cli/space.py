@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +32,8 @@ def check(
 
     Example: metasearch space check search_spaces/glyphs-vae.yaml
     """
+    if sys.stderr.isatty():  # elsewhere the first line is the first fault, for editors
+        note(f"checking every branch of {short(file)}")
     from metasearch import space
     from metasearch.cli.look import draws_table
     from metasearch.rng import Stream
