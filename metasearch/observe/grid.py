@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from PIL import Image, ImageChops, ImageDraw, ImageFont, PngImagePlugin
 
 from metasearch.drawing.raster import font as font_of
 from metasearch.errors import DataError
@@ -84,8 +84,8 @@ def sample_grid(samples: SampleGrid, *, cell: int = 56, columns: int = 5) -> Ima
 
 def to_png(image: Image.Image) -> bytes:
     """The file a viewer opens; one channel suffices for what has no colour."""
-    sheet, colours = image, np.asarray(image)
-    if colours.ndim == 3 and (colours == colours[..., :1]).all():
+    sheet = image
+    if image.mode == "RGB" and _is_grey(image):
         image = image.convert("L")
     buffer = io.BytesIO()
     note = PngImagePlugin.PngInfo()
@@ -93,6 +93,11 @@ def to_png(image: Image.Image) -> bytes:
         note.add_text(LAYOUT, sheet.info[LAYOUT])
     image.save(buffer, format="PNG", pnginfo=note, compress_level=1)  # 2.5 times as quick as 6
     return buffer.getvalue()
+
+
+def _is_grey(image: Image.Image) -> bool:
+    red, green, blue = image.split()
+    return not any(ImageChops.difference(red, other).getbbox() for other in (green, blue))
 
 
 def _blocks(
