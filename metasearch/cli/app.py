@@ -67,7 +67,7 @@ _SEARCH_EXTRA = {"matplotlib", "optuna", "ray", "scipy", "tensorboard"}
 # What a whole installation brings, by the name it is imported under.
 _CORE = {"PIL": "pillow", "jinja2": "jinja2", "numpy": "numpy", "pydantic": "pydantic",
          "safetensors": "safetensors", "torch": "torch", "yaml": "pyyaml"}  # fmt: skip
-_WIDEST = 2000  # characters of a line of an error, whatever a file holds
+_WIDEST = 800  # characters of a line of an error, whatever a file holds
 # What a place may be that somebody typed, and what a machine may lack.
 _TYPED = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}
 _OF_THE_MACHINE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG,
