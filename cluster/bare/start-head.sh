@@ -6,6 +6,8 @@ export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$HOME/.metasearch/token"
 metasearch cluster token >/dev/null
 ray start --head --node-ip-address="__HEAD__" --port=__PORT__ --dashboard-host=127.0.0.1 \
   --node-manager-port=__NODE_PORT__ --object-manager-port=__OBJECT_PORT__ \
+  --runtime-env-agent-port=6382 --metrics-export-port=6383 --dashboard-agent-grpc-port=6384 \
+  --dashboard-agent-listen-port=6385 \
   --min-worker-port=__FIRST_PORT__ --max-worker-port=__LAST_PORT__ \
   --num-gpus=__GPUS__ --disable-usage-stats
 echo "on the others: bring ~/.metasearch/token there (mode 600), then start-worker.sh"

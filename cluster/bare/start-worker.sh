@@ -9,5 +9,7 @@ if [ ! -s "$RAY_AUTH_TOKEN_PATH" ]; then
 fi
 ray start --address="__HEAD__:__PORT__" \
   --node-manager-port=__NODE_PORT__ --object-manager-port=__OBJECT_PORT__ \
+  --runtime-env-agent-port=6382 --metrics-export-port=6383 --dashboard-agent-grpc-port=6384 \
+  --dashboard-agent-listen-port=6385 \
   --min-worker-port=__FIRST_PORT__ --max-worker-port=__LAST_PORT__ \
   --num-gpus=__GPUS__ --disable-usage-stats

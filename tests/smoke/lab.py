@@ -21,8 +21,10 @@ ip link set lo up
 hostname "$1"
 mkdir -p "$2"/home "$2"/tmp "$2"/run
 mount --bind "$2"/run /run
-mount -t tmpfs -o size=400m tmpfs /dev/shm
-mkdir -p /tmp/ray "$2"/ray && mount --bind "$2"/ray /tmp/ray
+mount -t tmpfs -o size=600m tmpfs /dev/shm
+mkdir -p /run/shared && mount --bind "$3" /run/shared
+mount -t tmpfs tmpfs /tmp
+mkdir -p "$3" && mount --bind /run/shared "$3"
 mount --bind "$2"/hosts /etc/hosts
 mount -t tmpfs tmpfs /sys/fs/cgroup
 exec sleep infinity
@@ -85,7 +87,10 @@ def _venv() -> str:
 
 @contextmanager
 def hosts(folder: Path, names: Sequence[str]) -> Iterator[list[Host]]:
-    """Machines on a network of their own, which nothing else reaches."""
+    """Machines on a network of their own, which nothing else reaches.
+
+    They share the folder above `folder`; what else is below /tmp is each one's own.
+    """
     lab = f"lab{secrets.token_hex(3)}"
     _ip("netns", "add", lab)
     _ip("-n", lab, "link", "add", "br0", "type", "bridge")
@@ -101,7 +106,7 @@ def hosts(folder: Path, names: Sequence[str]) -> Iterator[list[Host]]:
             (place / "hosts").write_text(table)
             process = subprocess.Popen(
                 ["unshare", "--net", "--pid", "--mount", "--uts", "--ipc", "--fork", "--kill-child",
-                 "--mount-proc", "bash", "-c", _BORN, "_", name, str(place)],
+                 "--mount-proc", "bash", "-c", _BORN, "_", name, str(place), str(folder.parent)],
             )  # fmt: skip
             processes.append(process)
             host = Host(name, f"{NET}.{i}", place, _child(process.pid))
