@@ -64,7 +64,8 @@ def _worker(folder: Path, seed: int, numbers: range) -> Iterator[dict[str, Any]]
     )  # fmt: skip
     assert process.stdout is not None, "it was asked for"
     lines: queue.Queue[str] = queue.Queue()
-    threading.Thread(target=_pass_on, args=(process.stdout, lines), daemon=True).start()
+    reader = threading.Thread(target=_pass_on, args=(process.stdout, lines), daemon=True)
+    reader.start()
     running: dict[str, Any] | None = None
     while True:
         try:
@@ -81,6 +82,8 @@ def _worker(folder: Path, seed: int, numbers: range) -> Iterator[dict[str, Any]]
             running = {}
     process.kill()
     code = process.wait()
+    reader.join()
+    process.stdout.close()
     log.close()
     if running:
         tail = folder.with_suffix(".log").read_text()[-1500:]

@@ -11,7 +11,7 @@ from tests.fuzz.herd import summary, sweep
 from tests.fuzz.mutate import as_bytes
 from tests.fuzz.watch import Watch
 
-SAMPLE = 100
+SAMPLE = 50
 ALL = 5000
 
 
