@@ -127,7 +127,7 @@ def _fits(data: Any, kind: Any) -> bool:
     if kind is float:
         return isinstance(data, float) or (_is_int(data) and abs(data) <= _LARGEST)
     if kind is int:
-        return _is_int(data)
+        return _is_int(data) and abs(data) < 2**63
     if kind is None or kind is type(None):
         return data is None
     if kind is Any:

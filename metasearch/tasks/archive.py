@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -104,7 +105,12 @@ def _load(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> np.ndar
             f"array {name!r} promises {shape} of {dtype} and holds {held} bytes: it is damaged."
         )
     try:
-        return np.lib.format.read_array(io.BytesIO(archive.read(info)), allow_pickle=False)
+        array = np.lib.format.read_array(io.BytesIO(archive.read(info)), allow_pickle=False)
+        if array.dtype.kind == "U" and array.size:
+            codes = np.frombuffer(array.tobytes(), np.dtype("u4").newbyteorder(dtype.byteorder))
+            if codes.max() > sys.maxunicode:  # NumPy would only notice where it is shown
+                raise ValueError("it holds what is no character")
+        return array
     except ValueError as error:
         raise DataError(f"array {name!r} cannot be read ({error}).") from None
 
