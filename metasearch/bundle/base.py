@@ -47,6 +47,7 @@ class Plan:
     border: float
     parts: tuple[PartPlan, ...]
     sha256: Mapping[str, str]  # of the files with tensors, by name
+    pen_steps: int | None = None  # of a drawing, where the model draws with a pen
 
     def __post_init__(self) -> None:
         """Refuse what nothing can be drawn from."""

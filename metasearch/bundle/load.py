@@ -24,6 +24,7 @@ from metasearch.models.base import Learner
 from metasearch.registry import revive
 from metasearch.rng import Stream
 from metasearch.tasks.base import Shape, image_domains
+from metasearch.tasks.tracing import traced
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Bundle:
     border: float  # median of the outermost pixels of its training images
     parts: Sequence[Part]
     report: dict[str, Any]
+    pen_steps: int | None = None  # of a drawing, where the model draws with a pen
 
     def __repr__(self) -> str:
         """One line: where it lies, what it is made of and what it draws."""
@@ -64,14 +66,19 @@ class Bundle:
         values 0-255 (integers) or 0-1; any size and mode. `steps` overrides the trained number.
         A model that goes by classes takes several, and of each image a label, from 0. A model that
         translates takes two domains: ``{"a": images, "b": images}``, or a folder that holds the
-        folders trainA and trainB (or a and b).
+        folders trainA and trainB (or a and b). For a model that draws with a pen they are traced.
 
         Raises:
-            DataError: there is no image, one cannot be read, labels are missing or do not fit, or
-                there are one domain or two where the model takes the other.
+            DataError: there is no image, one cannot be read, or shows nothing that a pen could
+                trace; labels are missing or do not fit; there are one domain or two where the model
+                takes the other.
         """
         domains = by_domain(images, self.domains)
         support, inverted = prepare_all(domains, self.shape, self.border)
+        if self.pen_steps:
+            # Ink is where the border is not.
+            ink = support["x"] if self.border < 0 else -support["x"]
+            support["t"] = traced(ink, self.pen_steps)
         return Adaptation.learn(
             self.parts, support, steps=steps, seed=seed, inverted=inverted, labels=labels
         )
@@ -97,7 +104,8 @@ def load_bundle(folder: str | Path) -> Bundle:
         Part(_adapter(part, plan.shape, _under(f"{i}.", weights), folder), part.weight)
         for i, part in enumerate(plan.parts)
     ]
-    return Bundle(folder, plan.shape, plan.border, parts, _read(folder, "report.json"))
+    report = _read(folder, "report.json")
+    return Bundle(folder, plan.shape, plan.border, parts, report, plan.pen_steps)
 
 
 def _plan(folder: Path) -> Plan:

@@ -43,6 +43,7 @@ class Contents:
     border: float  # median of the outermost pixels of real images: -1 where ink is light
     features: ConvFeatures | None  # what the scores were computed in
     samples: bytes  # a PNG: support | before | after on test tasks
+    pen_steps: int | None = None  # of a drawing, where the model draws with a pen
 
 
 def save_bundle(contents: Contents, folder: Path) -> Path:
@@ -105,6 +106,7 @@ def _plan(contents: Contents, draft: Path) -> Plan:
         border=contents.border,
         parts=tuple(plans),
         sha256={path.name: checksum(path) for path in sorted(draft.glob("*.safetensors"))},
+        pen_steps=contents.pen_steps,
     )
 
 

@@ -233,14 +233,16 @@ def _record_opening(folder: Path, winner: Candidate, bench: Bench, *, again: boo
 def _pack(
     run: Run, winner: Candidate, bench: Bench, report: dict[str, Any], samples: Path, folder: Path
 ) -> None:
+    seen = panel_of(winner.config, bench, "train").episodes.support
     contents = Contents(
         parts=[Part(adapter, share) for adapter, share in winner.champion.parts],
         config=winner.config,
         report=report,
         provenance=_provenance(run, winner, bench),
-        border=border(panel_of(winner.config, bench, "train").episodes.support),
+        border=border(seen),
         features=bench.features if isinstance(bench.features, ConvFeatures) else None,
         samples=samples.read_bytes(),
+        pen_steps=seen["t"].shape[1] if "t" in seen else None,
     )
     save_bundle(contents, folder)
 
