@@ -109,8 +109,8 @@ def components(
         if not shown:
             known = sorted({name for found in rooms.values() for name in found})
             raise ConfigError(
-                f"nothing is called {which!r}; rooms: {', '.join(rooms)}; "
-                f"members: {', '.join(known)}.{nearest(which, [*rooms, *known])}"
+                f"nothing is called {which!r}.{nearest(which, [*rooms, *known])} Allowed are the "
+                f"rooms {', '.join(rooms)}, and their members, which `components` lists."
             )
     told: dict[str, dict[str, Any]] = {
         room: {name: _member(cls, rooms[room].guests().get(name)) for name, cls in found.items()}
