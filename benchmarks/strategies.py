@@ -11,13 +11,15 @@ by the mean over all, which is what drawing gives on average.
 
 Intervals and p resample seeds and tasks (percentile bootstrap); p is corrected after Holm over the
 cells of a regime. Finished trials are kept in OUT/trials.jsonl: an interrupted run goes on, and a
-long one can be done regime by regime, `--tell` printing what there is.
+long one can be done in pieces of some `--minutes` or regime by regime, `--tell` printing what there
+is.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -42,6 +44,7 @@ CELLS: Mapping[str, Mapping[str, Any]] = {
     "models: random": {},
     "models: halving": {"models": {"name": "halving", "first": 2}},
     "models: mixture": {"models": {"name": "mixture"}},
+    "models: mutual": {"models": {"name": "mutual"}},
     "algorithms: random": {},
     "algorithms: exp3s": {"algorithms": {"name": "exp3s"}},
     "algorithms: race": {"algorithms": {"name": "race"}},
@@ -136,7 +139,7 @@ def kept(store: Path, alike: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def trials(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Every trial asked for: those that were kept, and the others now."""
-    store = options.out / "trials.jsonl"
+    store, began = options.out / "trials.jsonl", time.monotonic()
     options.out.mkdir(parents=True, exist_ok=True)
     found = kept(store, setting(options.source, options.budget))
     have = {(t["regime"], t["cell"], t["seed"]) for t in found}
@@ -156,6 +159,9 @@ def trials(options: argparse.Namespace) -> list[dict[str, Any]]:
             print(
                 f"{len(found)}: {done['regime']}, {done['cell']}, {done['seconds']} s", flush=True
             )
+            if time.monotonic() - began > 60 * options.minutes:
+                print("The time is up; the same command goes on.")
+                break
     return [
         t
         for t in found
@@ -304,6 +310,7 @@ def main() -> None:
     parser.add_argument("--cells", nargs="+", default=list(CELLS), choices=list(CELLS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--budget", type=int, default=40_000, help="gradients of a trial")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so many")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--tell", action="store_true", help="run nothing, tell what was kept")
     parser.add_argument("--omniglot", help="path of Omniglot, instead of glyphs")

@@ -11,6 +11,7 @@ from metasearch.selectors.guided import Guided
 from metasearch.selectors.gxd import GxD
 from metasearch.selectors.halving import Halving
 from metasearch.selectors.mixture import Mixture
+from metasearch.selectors.mutual import Mutual
 from metasearch.selectors.ohtm import OHTM
 from metasearch.selectors.paced import Paced
 from metasearch.selectors.plr import PLR
@@ -41,6 +42,7 @@ SELECTORS = Table(
         "greedy": Greedy,
         "soup": Soup,
         "elastic": Elastic,
+        "mutual": Mutual,
     },
     room="selectors",
 )

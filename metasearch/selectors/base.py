@@ -156,6 +156,16 @@ class Exchanger(Selector, Protocol):
         ...
 
 
+@runtime_checkable
+class Teaching(Selector, Protocol):
+    """A rule for models by which whoever plays also learns from what the others see."""
+
+    @property
+    def kappa(self) -> float:
+        """What the divergence from the others' pixels weighs in a loss; at 0 nobody is asked."""
+        ...
+
+
 ALL: frozenset[Axis] = frozenset({"tasks", "algorithms", "models"})
 NOTHING: frozenset[Need] = frozenset()
 

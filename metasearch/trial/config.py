@@ -13,13 +13,13 @@ from metasearch.engine import ENGINES, Batched
 from metasearch.engine.base import Engine
 from metasearch.errors import ConfigError
 from metasearch.models import MODELS
-from metasearch.models.base import GenerativeModel
+from metasearch.models.base import EncoderModel, GenerativeModel
 from metasearch.models.shapes import of_shapes
 from metasearch.registry import OneOf, at_least, component, revive
 from metasearch.scores import SCORES
 from metasearch.scores.base import Score, lacks
 from metasearch.selectors import SELECTORS
-from metasearch.selectors.base import Axis, Exchanger, Selector
+from metasearch.selectors.base import Axis, Exchanger, Selector, Teaching
 from metasearch.selectors.random import Random
 from metasearch.tasks import SOURCES
 from metasearch.tasks.base import TaskSource
@@ -141,7 +141,7 @@ def _misplaced(strategy: Strategy) -> Iterator[Problem]:
 
 
 def _unlike(config: TrialConfig) -> Iterator[Problem]:
-    """Members that a rule cannot copy or average, or that play no game of two."""
+    """Members that a rule cannot copy, average or let talk, or that play no game of two."""
     rule, models = config.strategy.models, config.models
     if isinstance(rule, Exchanger) and rule.alike and len(set(models)) > 1:
         yield (
@@ -149,6 +149,15 @@ def _unlike(config: TrialConfig) -> Iterator[Problem]:
             f"the rule {rule.name!r} copies or averages weights, so all models must have the same "
             "settings. Write one of them several times, or use halving, mixture or greedy.",
         )
+    if isinstance(rule, Teaching):
+        for i, model in enumerate(models):
+            if not isinstance(model, EncoderModel):
+                yield (
+                    ("models", i),
+                    f"{model.name!r} makes no image of an image, by which models that learn from "
+                    f"each other under the rule {rule.name!r} are compared. Use models with an "
+                    "encoder, such as 'vae', or the rule mixture.",
+                )
     if "payoff" in rule.needs:
         for i, model in enumerate(models):
             if len(model.players) != 2:

@@ -13,17 +13,17 @@ from torch import Tensor
 
 from metasearch.algorithms.base import MetaGradient, MetaStep
 from metasearch.engine.base import InnerLoop
-from metasearch.models.base import LikelihoodModel, Params, noise_per_task, shared_noise
+from metasearch.models.base import Learner, LikelihoodModel, Params, noise_per_task, shared_noise
 from metasearch.rng import Stream
 from metasearch.scores.base import Features
 from metasearch.scores.floors import PixelFloor, beta_bernoulli
-from metasearch.selectors.base import Axis, Choice, Evidence, Exchanger
+from metasearch.selectors.base import Axis, Choice, Evidence, Exchanger, Teaching
 from metasearch.tasks.base import Episodes, TaskDistribution, TaskId
 from metasearch.trial.arms import task_arms
 from metasearch.trial.config import TrialConfig
 from metasearch.trial.judge import to_device
 from metasearch.trial.lessons import direction, lessons, unadapted
-from metasearch.trial.member import Member
+from metasearch.trial.peers import taught
 from metasearch.trial.population import Champion, Population, selector_of
 from metasearch.trial.turn import NOTHING_KNOWN, Turn
 from metasearch.trial.validation import Validation
@@ -105,7 +105,9 @@ class Practice:
         member = population.members[turn.model]
         if wants_progress := "before" in config.strategy.tasks.needs:
             before, cost = unadapted(turn.lanes[0].learner, here, rng, done)
-        found = self._play(turn, member, tasks, here, rng, done)
+        learner, heard, asked = self._taught(turn, here, done)
+        looked += asked
+        found = self._play(turn, learner, tasks, heard, rng, done)
         told = replace(lessons(member.learner, found[0], episodes, self.reference), common=turn.aim)
         if wants_progress:
             after, more = unadapted(turn.lanes[0].learner, here, rng, done)
@@ -135,7 +137,7 @@ class Practice:
     def _play(
         self,
         turn: Turn,
-        member: Member,
+        learner: Learner,
         tasks: Choice,
         episodes: Episodes,
         rng: Stream,
@@ -146,14 +148,23 @@ class Practice:
         weights = torch.tensor(tasks.weights, device=self.device) * len(tasks.arms)
         step = MetaStep(
             config.engine,
-            member.learner,
+            learner,
             progress=done,
             weights=None if equal else weights,
             sketch=SKETCH if "sketch" in config.strategy.tasks.needs else 0,
         )
-        noise = shared_noise(member.learner.family, rng.at("noise"))
+        noise = shared_noise(learner.family, rng.at("noise"))
         surgery = rng.at("surgery").numpy() if tasks.surgery else None
         return turn.step(config.algorithms, step, episodes, noise, config.outer, surgery)
+
+    def _taught(self, turn: Turn, episodes: Episodes, done: float) -> tuple[Learner, Episodes, int]:
+        """Who plays, what it sees, and what asking the other models cost, if its rule asks any."""
+        rule, members = self.config.strategy.models, self.population.members
+        learner = members[turn.model].learner
+        if not isinstance(rule, Teaching):
+            return learner, episodes, 0
+        peers = [member.learner for i, member in enumerate(members) if i != turn.model]
+        return taught(learner, peers, rule.kappa, episodes, done)
 
     def close(self, number: int) -> int:
         """End a segment: tell the rules what it brought; what looking cost.

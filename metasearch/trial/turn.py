@@ -55,12 +55,18 @@ class Turn:
     ) -> list[MetaGradient]:
         """One meta-step of every lane on the same episodes; what each algorithm found.
 
+        A lane's nets are trained by the losses of the family that `step` has.
+
         `surgery` orders the projections, if conflicts between tasks are to be projected out.
         """
         arms = [algorithms[arm] for arm in self.choice.arms]
         lanes = self.lanes if self.play == "race" else self.lanes * len(arms)
         steps = [
-            replace(step, learner=lane.learner, rates=lane.rates[i])
+            replace(
+                step,
+                learner=replace(step.learner, nets=lane.learner.nets),
+                rates=lane.rates[i],
+            )
             for lane, i in zip(lanes, self.choice.arms, strict=True)
         ]
         if surgery is not None:

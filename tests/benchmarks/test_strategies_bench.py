@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 
 import numpy as np
 import pytest
 
-from benchmarks.strategies import CELLS, REGIMES, axis_of, draw, kept, recipe, run, setting, table
+from benchmarks.strategies import (
+    CELLS,
+    REGIMES,
+    axis_of,
+    draw,
+    kept,
+    recipe,
+    run,
+    setting,
+    table,
+    trials,
+)
 from metasearch.trial.config import from_data, problems
 from metasearch.trial.judge import scored
 from metasearch.trial.loop import Trial, bench_for
@@ -64,6 +76,30 @@ def test_random_choice_of_models_is_judged_by_the_mean_of_its_models():
 def test_the_picture_shows_every_regime():
     rows = list(table(planted({}), "noisy"))
     assert draw({"noisy": rows, "clean": rows}).width > draw({"noisy": rows}).width
+
+
+def test_what_was_run_is_not_run_again(tmp_path):
+    source = {"name": "glyphs", "size": 16}
+    options = Namespace(
+        source=source,
+        budget=1,
+        out=tmp_path,
+        regimes=["clean"],
+        cells=list(CELLS)[:2],
+        seeds=1,
+        processes=1,
+        minutes=1.0,
+        tell=False,
+    )
+    store = tmp_path / "trials.jsonl"
+    done = [
+        {**setting(source, 1), "regime": "clean", "cell": cell, "seed": 0, "per_task": {"t": 1.0}}
+        for cell in options.cells
+    ]
+    store.write_text("".join(json.dumps(t) + "\n" for t in done))
+    before = store.read_bytes()
+    assert trials(options) == done
+    assert store.read_bytes() == before
 
 
 def test_only_trials_of_one_setting_are_compared(tmp_path):

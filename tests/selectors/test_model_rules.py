@@ -13,6 +13,7 @@ from metasearch.selectors.greedy import Greedy
 from metasearch.selectors.gxd import GxD
 from metasearch.selectors.halving import Halving
 from metasearch.selectors.mixture import Mixture
+from metasearch.selectors.mutual import Mutual
 from metasearch.selectors.random import Random
 from metasearch.selectors.shares import (
     discrepancy,
@@ -241,6 +242,23 @@ def test_a_mixture_weighs_by_what_is_known():
     losses = np.array([[3.0], [1.0], [2.0]])
     assert rule.final(state, None, RNG(0)).tolist() == [1 / 3] * 3
     assert rule.final(state, Evidence(losses), RNG(0)).tolist() == [0, 1, 0]
+
+
+def test_of_models_that_learn_from_each_other_the_best_goes_out():
+    rule = Mutual()
+    state, seen = play(rule, np.array([3.0, 1.0, 2.0]), 9)
+    assert np.bincount(seen).tolist() == [3, 3, 3]
+    assert rule.final(state, None, RNG(0)).tolist() == [0, 1, 0]
+    assert rule.final(state, Evidence(np.array([[1.0], [2.0], [3.0]])), RNG(0)).tolist() == [
+        1,
+        0,
+        0,
+    ]
+
+
+def test_models_are_never_driven_apart():
+    with pytest.raises(ValueError, match="kappa"):
+        Mutual(kappa=-0.1)
 
 
 def test_a_random_member_has_the_mean_score_in_expectation():

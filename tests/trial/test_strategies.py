@@ -14,6 +14,8 @@ from metasearch.algorithms.mixture import MixtureAdapter
 from metasearch.engine.base import InnerLoop
 from metasearch.models import GAN, VAE
 from metasearch.models.nets import Mlp
+from metasearch.models.taught import divergence
+from metasearch.rng import Stream
 from metasearch.scores import SCORES
 from metasearch.scores.features import random_features
 from metasearch.selectors import SELECTORS
@@ -78,7 +80,10 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("names", list(itertools.product(*KINDS.values())), ids="-".join)
+TAUGHT = list(itertools.product(KINDS["tasks"], KINDS["algorithms"], ["mutual"]))
+
+
+@pytest.mark.parametrize("names", [*itertools.product(*KINDS.values()), *TAUGHT], ids="-".join)
 def test_all_kinds_of_strategies_spend_the_same(bench, names):
     budget = 8_000
     cfg = config(budget=budget, **dict(zip(KINDS, names, strict=True)))
@@ -142,6 +147,82 @@ def test_a_soup_of_one_member_again_and_again_is_that_member(bench):
     played = max(trial.practice.population.members, key=lambda m: len(m.tensors()))
     merged = soup([played.fork() for _ in range(4)], [0.25] * 4)
     assert all(torch.equal(merged.named()[name], p) for name, p in played.named().items())
+
+
+def copies(members):
+    return [{name: p.detach().clone() for name, p in m.named().items()} for m in members]
+
+
+def steps(practice, numbers):
+    return [practice.step(number, 0.0).gradients for number in numbers]
+
+
+def taught_by(kappa, **others):
+    cfg = config(**others, models="mutual")
+    rule = SELECTORS["mutual"](kappa=kappa)
+    return dataclasses.replace(cfg, strategy=dataclasses.replace(cfg.strategy, models=rule))
+
+
+def test_models_that_learn_from_each_other_come_nearer_and_others_do_not(bench):
+    images = bench.data.episodes(bench.data.tasks("inner"), shot=3, query=4, rng=Stream(9)).query
+
+    def apart(practice):
+        with torch.no_grad():
+            made = [
+                member.learner.family.reconstruct(member.learner.nets, images)["x"]
+                for member in practice.population.members
+            ]
+        pairs = itertools.permutations(made, 2)
+        return float(torch.stack([divergence(a, b).mean() for a, b in pairs]).mean())
+
+    before, after = {}, {}
+    for kappa in (0.0, 3.0):
+        alone = Trial.open(taught_by(0.0), bench).practice
+        steps(alone, range(30))  # apart first, for fresh nets know nothing and agree on it
+        before[kappa] = apart(alone)
+        alone.config = taught_by(kappa)
+        steps(alone, range(30, 90))
+        after[kappa] = apart(alone)
+    assert before[0.0] == before[3.0]
+    assert after[3.0] < before[3.0]
+    assert after[3.0] < after[0.0]
+
+
+def test_models_whose_agreement_counts_nothing_are_independent(bench):
+    free, mixed = (
+        Trial.open(cfg, bench).practice for cfg in (taught_by(0.0), config(models="mixture"))
+    )
+    assert steps(free, range(8)) == steps(mixed, range(8))
+    for one, other in zip(
+        copies(free.population.members), copies(mixed.population.members), strict=True
+    ):
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("algorithms", ["random", "race", "blend"])
+def test_who_plays_learns_and_whoever_is_asked_is_paid_and_stays_as_it_is(bench, algorithms):
+    spent, moved = {}, {}
+    for kappa in (0.0, 0.5):
+        practice = Trial.open(taught_by(kappa, algorithms=algorithms), bench).practice
+        before = copies(practice.population.members)
+        spent[kappa] = steps(practice, range(1))[0]
+        model = practice.turn.model
+        after = copies(practice.population.members)
+        for i, (old, new) in enumerate(zip(before, after, strict=True)):
+            if i != model:
+                assert all(torch.equal(old[name], new[name]) for name in old)
+        moved[kappa] = copies(practice.turn.lanes[:1])[0]
+    images = 3 * (3 + 4)
+    assert spent[0.5] - spent[0.0] == 2 * images
+    assert any(not torch.equal(moved[0.0][name], moved[0.5][name]) for name in moved[0.0])
+
+
+def test_models_that_make_no_image_of_an_image_cannot_learn_from_each_other():
+    cfg = taught_by(0.5)
+    found = list(problems(dataclasses.replace(cfg, models=(*cfg.models, GAN(latent=4, net=NET)))))
+    assert [path for path, _ in found] == [("models", 3)]
+    assert "'gan' makes no image of an image" in found[0][1]
+    assert "such as 'vae'" in found[0][1]
 
 
 def test_a_segment_is_played_by_one_algorithm_and_segments_go_round(bench):
