@@ -42,7 +42,7 @@ SPACE = {
 PAUSES = {"trivial": 0.0, "2s": 0.2, "10s": 1.0}  # before each report
 
 
-def trial(config: dict[str, Any], resume: Path | None) -> Iterator[Report]:  # noqa: ARG001
+def trial(config: dict[str, Any], resume: Path | None, **how: Any) -> Iterator[Report]:  # noqa: ARG001
     """Ten reports as long as real ones, and nothing else."""
     for made in range(1, REPORTS + 1):
         time.sleep(config["pause"])

@@ -13,7 +13,7 @@ from metasearch.cli.places import RunName, called, command, find_run
 def stop(
     run: RunName,
     now: Annotated[
-        bool, typer.Option("--now", help="Do not wait for the next report of running trials.")
+        bool, typer.Option("--now", help="Do not let running trials keep what they have.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -25,7 +25,7 @@ def stop(
     from metasearch.search.ledger import open_run
 
     folder = find_run(run)
-    note("asked to stop; running trials stop at their next report (--now does not wait for it)")
+    note("asked to stop; running trials keep what they have (--now does not wait for that)")
     holder = halt(folder, now=now)
     left = open_run(folder)
     waiting = sum(trial.outcome is None for trial in left.trials)

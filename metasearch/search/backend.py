@@ -18,7 +18,8 @@ from metasearch.errors import EnvironmentFault
 from metasearch.search.share import Share
 
 Message = Mapping[str, Any]
-"""Plain data from a runner: ``{"report": ..., "samples": ...}`` or ``{"error": ...}``."""
+"""Plain data from a runner: ``{"report": ..., "samples": ...}``, ``{"error": ...}``, or
+``{"paused": step}``, when what was done since the report at that step was kept."""
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ class Conductor:
 
     @property
     def stopping(self) -> bool:
-        """Whether running trials are to stop at their next report, to be continued."""
+        """Whether running trials are to pause and stop, or stop at their next report."""
         return self.ending in {"interrupted", "failing"}
 
     def next(self) -> Order | None:
@@ -149,6 +149,8 @@ class Conductor:
         live = self._live.get(number)
         if live is None:  # a late word of a trial that is over
             return True
+        if "paused" in message:
+            return self.stopping
         if "error" in message:
             if message["error"]["reason"] == "storage":
                 raise self._no_room(live.info, message["error"]["error"])

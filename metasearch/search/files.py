@@ -7,11 +7,14 @@ import json
 import math
 import numbers
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from metasearch.errors import RunError
+
+_DRAFT = re.compile(r"\..+\.\d+")
 
 
 def write_atomically(path: Path, text: str, *, sync: bool = True) -> None:
@@ -19,7 +22,7 @@ def write_atomically(path: Path, text: str, *, sync: bool = True) -> None:
 
     With `sync`, the text survives a power cut once this returns.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{os.getpid()}")  # see `_DRAFT`
     try:
         with named(path), draft.open("w", encoding="utf-8") as file:
             file.write(text)
@@ -33,6 +36,11 @@ def write_atomically(path: Path, text: str, *, sync: bool = True) -> None:
         raise
     if sync:
         sync_folder(path.parent)
+
+
+def is_draft(name: str) -> bool:
+    """Whether a file is what `write_atomically` leaves behind when it is killed."""
+    return _DRAFT.fullmatch(name) is not None
 
 
 @contextlib.contextmanager

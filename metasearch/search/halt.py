@@ -18,8 +18,8 @@ _LOOK_S = 0.2
 def halt(folder: Path, *, now: bool = False) -> Holder:
     """Have the process that searches in `folder` stop, and return who it was once it has.
 
-    Running trials stop at their next report, to be continued; with `now` they are cut off and go
-    on from the report before.
+    Running trials keep what they have and stop, to be continued; with `now` they are cut off and
+    may go on from the report before.
 
     Raises:
         RunError: nobody searches there, or somebody on another machine.

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from metasearch.search.backend import Desk, Resources
+from metasearch.search.notice import Notice
 from metasearch.search.process import raises_when_stuck, threads_restored
 from metasearch.search.retries import Retries
 from metasearch.search.share import Share
@@ -28,7 +29,9 @@ class LocalBackend:
         self._retries = resources.retries
         patience = resources.patience_s
         guard = partial(raises_when_stuck, patience) if patience is not None else None
-        self._runner = TrialRunner(trial, cpus=resources.cpus_per_trial, guard=guard)
+        self._desk: Desk | None = None
+        notice = Notice(lambda: self._desk is not None and self._desk.stopping)
+        self._runner = TrialRunner(trial, cpus=resources.cpus_per_trial, guard=guard, hurry=notice)
         self._open = contextlib.ExitStack()
 
     def __enter__(self) -> LocalBackend:
@@ -50,7 +53,7 @@ class LocalBackend:
 
     def run(self, desk: Desk) -> None:
         """Return once the desk is closed. What it raises comes through."""
-        desk = Retries(desk, self._retries, roomier=False)  # a trial has all of the machine
+        self._desk = desk = Retries(desk, self._retries, roomier=False)  # it has all of the machine
         while (order := desk.next()) is not None:
             self._runner.start(order)
             while not desk.heard(order.number, self._runner.next()):

@@ -18,7 +18,7 @@ from metasearch.errors import RunError
 from metasearch.registry import revive, to_data
 from metasearch.search.advisors import SAMPLERS, Auto, Sampler
 from metasearch.search.config import SearchConfig
-from metasearch.search.files import read_json, to_json, write_atomically
+from metasearch.search.files import is_draft, read_json, to_json, write_atomically
 from metasearch.search.first import Point
 from metasearch.search.fit import Pick, pick
 from metasearch.search.ledger import FORMAT, Ledger, Record, open_run, read_records
@@ -26,6 +26,7 @@ from metasearch.search.manifest import describe
 from metasearch.search.plan import Plan
 
 OPENED = "test_opened.json"  # the record that the test tasks of a run were looked at
+_BEFORE = {"ledger", "search.yaml", ".ray", "start", OPENED}  # what may be there first
 Resume = Literal["auto", "never", "must", "extend"]
 
 # What may be another in the next sitting; all else decides what is asked and how it is judged.
@@ -55,13 +56,7 @@ def check_folder(folder: Path, resume: Resume) -> None:
     if not there and resume == "must":
         raise RunError(f"{folder}: no search to go on with. Use --resume auto to begin one.")
     if folder.exists() and not there:
-        strange = {path.name for path in folder.iterdir()} - {
-            "ledger",
-            "search.yaml",
-            ".ray",
-            "start",
-            OPENED,
-        }
+        strange = {path.name for path in folder.iterdir() if not is_draft(path.name)} - _BEFORE
         if strange:
             raise RunError(
                 f"{folder}: not empty, and no run folder (it holds {min(strange)!r}). "

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -28,8 +29,9 @@ from ray.tune.search import Searcher
 from metasearch.errors import EnvironmentFault
 from metasearch.search.backend import Desk, Order, Resources
 from metasearch.search.bridge import Bridge
+from metasearch.search.notice import Notice
 from metasearch.search.process import attribute, environment, exits_when_stuck, log_to_file
-from metasearch.search.ray_link import connect, machines, on_cards
+from metasearch.search.ray_link import connect, hurried, hurry, machines, on_cards
 from metasearch.search.retries import Retries
 from metasearch.search.share import PROBE, Share
 from metasearch.search.worker import TrialRunner
@@ -71,6 +73,7 @@ class RayBackend:
         self._resources = resources
         self._scratch = scratch
         self._address = address or os.environ.get("RAY_ADDRESS")
+        self._name = secrets.token_hex(8)  # by which its workers hear of its end
         self._open = contextlib.ExitStack()
         self._have: Sequence[tuple[float, float]] = ()  # CPUs and GPUs of each machine
         self.slots = 0
@@ -143,6 +146,7 @@ class RayBackend:
             "gpus": need.gpus,
             "patience_s": need.patience_s,
             "cwd": str(Path.cwd()),
+            "search": self._name,
         }
         with environment({"TUNE_MAX_PENDING_TRIALS_PG": str(slots)}):
             tune.run(
@@ -153,7 +157,7 @@ class RayBackend:
                 num_samples=-1,
                 storage_path=str(self._scratch.resolve()),
                 search_alg=_Searcher(bridge),
-                scheduler=_Scheduler(bridge),
+                scheduler=_Scheduler(bridge, self._name),
                 verbose=0,
                 max_failures=0,  # the desk knows what to try again
                 raise_on_failed_trial=False,
@@ -199,9 +203,11 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
 
     _supports_buffered_results = False
 
-    def __init__(self, bridge: Bridge) -> None:
+    def __init__(self, bridge: Bridge, search: str) -> None:
         super().__init__()
         self._bridge = bridge
+        self._search = search
+        self._hurried = False
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:  # noqa: ARG002
         over = self._bridge.heard(trial.trial_id, result["message"][0])
@@ -217,10 +223,13 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
     def choose_trial_to_run(self, tune_controller: Any) -> None:
         """Leave it to Tune's own queue; asking for a trial here costs an actor for each.
 
-        Tune calls this at every step, so it is where trials that wait for a worker are dropped
-        when the search is to end.
+        Tune calls this at every step, so it is where, when the search is to end, trials that wait
+        for a worker are dropped and the others told to pause.
         """
         if self._bridge.stopping:
+            if not self._hurried:
+                hurry(self._search)
+                self._hurried = True
             for trial in tuple(tune_controller.get_live_trials()):
                 if trial.status == Trial.PENDING:
                     tune_controller.stop_trial(trial)
@@ -246,8 +255,9 @@ class _Worker(tune.Trainable):  # type: ignore[misc]
             os.chdir(config["cwd"])
         limit = config["patience_s"]
         guard = partial(exits_when_stuck, limit) if limit is not None else None
+        notice = Notice(partial(hurried, config["search"]))
         self._runner = TrialRunner(
-            config["trial"], cpus=config["cpus"], gpus=config["gpus"], guard=guard
+            config["trial"], cpus=config["cpus"], gpus=config["gpus"], guard=guard, hurry=notice
         )
         self.reset_config(config)
 

@@ -25,6 +25,8 @@ _PRIVATE = {  # of a Ray of our own
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listens on the loopback interface alone
 }
+_ROOM = b"metasearch"  # of the cluster's store of keys and values
+_ANSWER_S = 1.0  # for which a worker waits for an answer
 _STORE = 200 * 2**20  # bytes for reports on their way; Ray would take a third of the memory
 
 
@@ -93,6 +95,25 @@ def on_cards(probe: str, recipes: Sequence[Mapping[str, Any]], cpus: int) -> lis
 def on_each(function: Callable[..., Any], *given: Any) -> list[Any]:
     """What a function of this package returns on each machine that can run trials."""
     return _ask([machine for machine in machines() if machine.cpus >= 1], function, given)
+
+
+def hurry(search: str) -> None:
+    """Let the workers of a search know that it is about to end."""
+    ray_worker.global_worker.gcs_client.internal_kv_put(
+        search.encode(), b"ends", overwrite=True, namespace=_ROOM
+    )
+
+
+def hurried(search: str) -> bool:
+    """In a worker: whether its search is about to end, or its machine to be taken away."""
+    gcs = ray_worker.global_worker.gcs_client
+    try:
+        if gcs.internal_kv_exists(search.encode(), namespace=_ROOM, timeout=_ANSWER_S):
+            return True
+        leaving = gcs.get_draining_nodes(timeout=_ANSWER_S)
+    except Exception:  # Ray's own kinds; who cannot ask goes on working
+        return False
+    return ray.get_runtime_context().get_node_id() in leaving
 
 
 def dashboard() -> str:

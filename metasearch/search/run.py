@@ -52,7 +52,7 @@ def run_search(
 ) -> Summary:
     """Search in `folder`, or go on where an earlier sitting stopped.
 
-    The first SIGINT, SIGTERM or SIGHUP lets running trials stop at their next report, to be
+    The first SIGINT, SIGTERM or SIGHUP lets running trials keep what they have and stop, to be
     continued; the second ends at once.
 
     Args:

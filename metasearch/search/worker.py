@@ -15,7 +15,7 @@ import shutil
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,12 @@ from metasearch.search.process import (
     limit_threads,
 )
 from metasearch.search.racing import Bar
-from metasearch.trial.report import Report, SampleGrid
+from metasearch.trial.report import Pause, Report, SampleGrid, Snapshot
 
-DEFAULT_TRIAL = "metasearch.trial.loop:trial_from_data"
+DEFAULT_TRIAL = "metasearch.trial.preemptible:trial_from_data"
 KEPT = 2  # checkpoints per trial
+REPORT = "report.json"  # in a checkpoint; whoever finds it finds the rest as well
+NO_REPORT: Mapping[str, Any] = {}
 ERROR_LINES = 30  # of a traceback
 RAN_ON = "ran_on.jsonl"  # in a trial's folder: each machine and card that it ran on
 STUCK = "stuck.txt"  # in a trial's folder: where its worker was when it was ended
@@ -43,10 +45,11 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM}
 
 
-Trial = Callable[..., Iterator[Report]]
-"""Takes a resolved config, a snapshot's folder to go on from or None, and `race=` if trials race.
+Trial = Callable[..., Iterator[Report | Pause]]
+"""Takes a resolved config, a snapshot's folder to go on from or None, `race=` if trials race, and
+`hurry=`, which it may ask now and then whether to pause before its next report.
 
-Raises RunError before its first report if the snapshot is damaged: then an older one is tried.
+Raises RunError before it says anything if the snapshot is damaged: then an older one is tried.
 """
 
 
@@ -75,9 +78,17 @@ class TrialRunner:
     """Runs trials report by report, and keeps the last checkpoints in a trial's folder."""
 
     def __init__(
-        self, trial: str, *, cpus: int = 1, gpus: float = 0.0, guard: Guard | None = None
+        self,
+        trial: str,
+        *,
+        cpus: int = 1,
+        gpus: float = 0.0,
+        guard: Guard | None = None,
+        hurry: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`hurry` says whether a trial is to keep what it has before its next report."""
         self._trial = trial
+        self._hurry = hurry
         self._cpus = cpus
         self._gpus = gpus
         self._guard = guard
@@ -125,23 +136,37 @@ class TrialRunner:
         folder = Path(order.folder)
         folder.mkdir(parents=True, exist_ok=True)
         append_line(folder / RAN_ON, to_json({"host": socket.gethostname(), **card_of()}))
-        more = {"race": Bar.of_data(order.bar)} if order.bar else {}
+        race = {"race": Bar.of_data(order.bar)} if order.bar else {}
         for start in (*whole_checkpoints(folder), None):
-            if start and (known := read_json(start / "report.json")):
+            known = (start and read_json(start / REPORT)) or NO_REPORT
+            if known:
                 # The driver may have died before it wrote this report down; it knows if not.
                 yield {"report": known, "samples": None}
-            reports = trial(dict(order.config), start, **more)
+            said = trial(dict(order.config), start, hurry=self._hurry, **race)
             try:
-                first = next(reports, None)
+                first = next(said, None)
             except RunError:
                 if start is None:
                     raise
                 continue  # a damaged snapshot: go on from the one before it
-            for report in itertools.chain([first] if first else [], reports):
-                if report.snapshot is not None:
-                    keep_checkpoint(folder, report)
-                yield {"report": report.to_data(), "samples": _pictures(report.samples)}
+            yield from _kept(folder, known, itertools.chain([first] if first else [], said))
             raise RunError("the trial ended without a final report.")
+
+
+def _kept(
+    folder: Path, last: Mapping[str, Any], said: Iterable[Report | Pause]
+) -> Iterator[Message]:
+    """What a trial says as messages, with its snapshots kept; `last` is what it reported before."""
+    for one in said:
+        if isinstance(one, Pause):
+            step = last.get("step", 0)
+            keep_checkpoint(folder, step + 1, one.snapshot, last)
+            yield {"paused": step}
+            continue
+        last = one.to_data()
+        if one.snapshot is not None:
+            keep_checkpoint(folder, one.step, one.snapshot, last)
+        yield {"report": last, "samples": _pictures(one.samples)}
 
 
 def _pictures(samples: SampleGrid | None) -> dict[str, Any] | None:
@@ -150,23 +175,23 @@ def _pictures(samples: SampleGrid | None) -> dict[str, Any] | None:
 
 def whole_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a trial that were written to the end, newest first."""
-    found = (folder / "checkpoints").glob("[0-9]*/report.json")
+    found = (folder / "checkpoints").glob(f"[0-9]*/{REPORT}")
     return sorted((file.parent for file in found), key=lambda path: int(path.name), reverse=True)
 
 
-def keep_checkpoint(folder: Path, report: Report) -> None:
-    """Write the snapshot of a report as `checkpoints/<step>`, and drop the oldest.
+def keep_checkpoint(folder: Path, step: int, snapshot: Snapshot, last: Mapping[str, Any]) -> None:
+    """Write a snapshot as `checkpoints/<step>`, with the trial's last report, and drop the oldest.
 
-    The folder appears under its name only when it is whole; its report goes in last.
+    The folder appears under its name only when it is whole; the report goes in last. What is kept
+    between two reports lies one step past the former, `NO_REPORT` if there was none.
     """
-    assert report.snapshot is not None, "only reports with a snapshot are kept"
     place = folder / "checkpoints"
-    draft = place / f".{report.step}.{socket.gethostname()}.{os.getpid()}"
+    draft = place / f".{step}.{socket.gethostname()}.{os.getpid()}"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    report.snapshot.save(draft)
-    write_atomically(draft / "report.json", to_json(report.to_data()), sync=False)
-    final = place / str(report.step)
+    snapshot.save(draft)
+    write_atomically(draft / REPORT, to_json(last), sync=False)
+    final = place / str(step)
     if final.exists():  # a remnant, or the same by a worker whose driver died: ours is as good
         _remove(final)
     draft.rename(final)
@@ -175,7 +200,7 @@ def keep_checkpoint(folder: Path, report: Report) -> None:
 
 
 def _remove(checkpoint: Path) -> None:
-    (checkpoint / "report.json").unlink(missing_ok=True)  # first: what is left counts as torn
+    (checkpoint / REPORT).unlink(missing_ok=True)  # first: what is left counts as torn
     shutil.rmtree(checkpoint, ignore_errors=True)
 
 

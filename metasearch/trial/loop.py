@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from metasearch.algorithms.base import MetaGradient
 from metasearch.errors import ConfigError
@@ -22,11 +21,11 @@ from metasearch.tasks.base import DERIVED, TaskDistribution, TaskSource
 from metasearch.trial.anchors import ends_of_scale
 from metasearch.trial.checkpoint import Frozen
 from metasearch.trial.chosen import story
-from metasearch.trial.config import TrialConfig, from_data
+from metasearch.trial.config import TrialConfig
 from metasearch.trial.judge import Lost, Panel, Verdicts, judge, settle
 from metasearch.trial.population import Champion, one_learner
 from metasearch.trial.practice import Practice
-from metasearch.trial.precision import multiplying
+from metasearch.trial.precision import multiplying, pick_device
 from metasearch.trial.report import Cost, Report
 
 PATIENCE = 50  # meta-steps in a row without one finite task, after which a trial has diverged
@@ -37,6 +36,9 @@ Race = Callable[[int, Mapping[str, float], int], str]
 
 Says why the trial is clearly worse than it has to be, or nothing.
 """
+
+Hurry = Callable[[], bool]
+"""Asked after each meta-step: is what there is to be kept, as if this were the last moment?"""
 
 
 @dataclass(frozen=True)
@@ -87,22 +89,9 @@ def run_trial(
         DataError: the source is missing, damaged or too small.
         RunError: the snapshot, or what the config starts from, cannot be read.
     """
-    trial = Trial.open(config, bench or bench_for(config))
-    trial.race = race
-    if resume is not None:
-        trial.restore(Frozen.load(resume, trial.device))
-    elif config.start is not None:
-        learners = [member.learner for member in trial.practice.population.members]
-        config.start.give(learners, trial.device)
+    trial = Trial.begin(config, bench or bench_for(config), resume, race)
     while not trial.finished:
         yield trial.advance()
-
-
-def trial_from_data(
-    config: dict[str, Any], resume: Path | None, race: Race | None = None
-) -> Iterator[Report]:
-    """`run_trial` for those who carry plain data: a resolved config as it stands in config.yaml."""
-    return run_trial(from_data(config), resume=resume, race=race)
 
 
 @dataclass
@@ -121,11 +110,11 @@ class Trial:
     barren: int = 0  # meta-steps in a row without a finite task
     finished: bool = False
     race: Race | None = None
-    _tally: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    tally: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     @staticmethod
     def open(config: TrialConfig, bench: Bench) -> Trial:
-        """A trial at its beginning.
+        """A trial at its beginning, with weights of its own.
 
         Raises:
             ConfigError: the families do not fit the source.
@@ -142,20 +131,52 @@ class Trial:
         panel = Panel.gather(config, data, bench.features, "search", device)
         return Trial(config, bench, device, practice, panel)
 
+    @staticmethod
+    def begin(config: TrialConfig, bench: Bench, resume: Path | None, race: Race | None) -> Trial:
+        """A trial where a snapshot was taken, or with the weights that its config starts from.
+
+        Raises:
+            ConfigError: the families do not fit the source.
+            RunError: what it begins from cannot be read.
+        """
+        trial = Trial.open(config, bench)
+        trial.race = race
+        if resume is not None:
+            trial.restore(Frozen.load(resume, trial.device))
+        elif config.start is not None:
+            config.start.give([m.learner for m in trial.practice.population.members], trial.device)
+        return trial
+
     def advance(self) -> Report:
-        """Train up to the next rung and evaluate there."""
+        """Train up to the next rung and report there."""
+        self.train()
+        return self.report()
+
+    def train(self, hurry: Hurry = lambda: False) -> bool:
+        """Train up to the next rung, or until there is `hurry`: then False."""
         began = time.monotonic()
-        budget = self.config.budget
-        self.rung += 1
-        # The last rung is the whole budget, whatever the division leaves over.
-        goal = budget.gradients * self.rung // budget.reports
-        trains = any(a.trains for a in self.config.algorithms)
-        enough = goal - self.practice.reserve()
-        while trains and self.gradients < enough and self.barren < PATIENCE:
+        enough, hurried = self._goal(self.rung + 1) - self.practice.reserve(), False
+        while self._trains and self.gradients < enough and self.barren < PATIENCE and not hurried:
             self.meta_step()
-        diverged = self.barren >= PATIENCE
-        self.finished = diverged or not trains or self.rung >= budget.reports
-        step = budget.gradients if self.finished and not diverged else goal
+            hurried = hurry()
+        self.seconds += time.monotonic() - began
+        return not hurried
+
+    @property
+    def _trains(self) -> bool:
+        return any(a.trains for a in self.config.algorithms)
+
+    def _goal(self, rung: int) -> int:
+        """Gradient evaluations at a rung; the last is the whole budget."""
+        return self.config.budget.gradients * rung // self.config.budget.reports
+
+    def report(self) -> Report:
+        """Evaluate at the rung that was trained for."""
+        began = time.monotonic()
+        self.rung += 1
+        budget, diverged = self.config.budget, self.barren >= PATIENCE
+        self.finished = diverged or not self._trains or self.rung >= budget.reports
+        step = budget.gradients if self.finished and not diverged else self._goal(self.rung)
         return self._report(step, began, diverged=diverged)
 
     def meta_step(self) -> None:
@@ -173,11 +194,11 @@ class Trial:
         return min(self.gradients / self.config.budget.gradients, 1.0)
 
     def _count(self, found: MetaGradient) -> None:
-        self._tally["tasks/non_finite"].append(float((~found.finite).sum()))
+        self.tally["tasks/non_finite"].append(float((~found.finite).sum()))
         for player, losses in found.losses.items():
             kept = losses[found.finite]
             if len(kept):
-                self._tally[f"loss/{player}"].append(float(kept.mean()))
+                self.tally[f"loss/{player}"].append(float(kept.mean()))
 
     def _report(self, step: int, began: float, *, diverged: bool) -> Report:
         config = self.config
@@ -218,7 +239,7 @@ class Trial:
     def _lost(self, step: int, began: float, lost: Lost) -> Report:
         """What is said where a judgement was broken off; the trial is over."""
         self.finished = True
-        self._tally.clear()
+        self.tally.clear()
         self.seconds += time.monotonic() - began
         return Report(
             step=step,
@@ -234,7 +255,7 @@ class Trial:
         )
 
     def _scalars(self, verdicts: Verdicts, champion: Champion) -> dict[str, float]:
-        tally, self._tally = self._tally, defaultdict(list)
+        tally, self.tally = self.tally, defaultdict(list)
         scalars = {
             name: float(np.sum(v) if name.startswith("tasks/") else np.mean(v))
             for name, v in tally.items()
@@ -257,6 +278,7 @@ class Trial:
             "seconds": self.seconds,
             "barren": self.barren,
             "finished": self.finished,
+            "tally": {name: list(values) for name, values in self.tally.items()},
         }
         return Frozen(tensors, {**counters, "chosen": chosen})
 
@@ -264,6 +286,7 @@ class Trial:
         """Go back to a moment that `freeze` caught."""
         state = dict(frozen.state)
         self.practice.restore(frozen.tensors, state.pop("chosen"))
+        self.tally = defaultdict(list, state.pop("tally", {}))
         for name, value in state.items():
             setattr(self, name, value)
 
@@ -274,23 +297,4 @@ def champion_at(config: TrialConfig, checkpoint: Path, bench: Bench) -> Champion
     Raises:
         RunError: the checkpoint cannot be read.
     """
-    trial = Trial.open(config, bench)
-    trial.restore(Frozen.load(checkpoint, trial.device))
-    return trial.practice.population.champion()
-
-
-def pick_device(wanted: str) -> str:
-    """`auto` is the GPU the trial was given, or the CPU.
-
-    Raises:
-        ConfigError: a device was asked for by name that torch cannot use.
-    """
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=wanted)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(
-            f"trial.device: torch cannot use {wanted!r} here ({error}). Use auto or cpu."
-        ) from error
-    return wanted
+    return Trial.begin(config, bench, checkpoint, None).practice.population.champion()

@@ -1,4 +1,4 @@
-"""In which precision a device multiplies."""
+"""Which device a trial computes on, and in which precision it multiplies."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from typing import Literal
 
 import torch
+
+from metasearch.errors import ConfigError
 
 Precision = Literal["float32", "tf32", "bf16"]
 
@@ -35,3 +37,20 @@ def multiplying(precision: Precision, device: str) -> Iterator[None]:
 def _allow(flags: tuple[object, ...], values: list[bool]) -> None:
     for flag, value in zip(flags, values, strict=True):
         flag.allow_tf32 = value  # type: ignore[attr-defined]
+
+
+def pick_device(wanted: str) -> str:
+    """`auto` is the GPU the trial was given, or the CPU.
+
+    Raises:
+        ConfigError: a device was asked for by name that torch cannot use.
+    """
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"trial.device: torch cannot use {wanted!r} here ({error}). Use auto or cpu."
+        ) from error
+    return wanted

@@ -42,6 +42,13 @@ class Snapshot(Protocol):
 
 
 @dataclass(frozen=True)
+class Pause:
+    """A moment between two reports, kept because the next one may never be reached."""
+
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True)
 class Report:
     """One evaluation on the `search` tasks: the same episodes and noise in every trial."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from metasearch.cli.app import ended
+from metasearch.observe.base import Observer
 from metasearch.search.advisors import SAMPLERS, NoPruner
 from metasearch.search.run import make_backend, run_search
 from tests.search.plans import plan
@@ -76,18 +77,19 @@ def listening(pid: int) -> set[str]:
             if row[3] == "0A" and f"socket:[{row[9]}]" in sockets}  # fmt: skip
 
 
-def _main(order: dict[str, Any]) -> int:
-    search = order["search"]
+def search_as(order: dict[str, Any], observers: Sequence[Observer] = ()) -> int:
+    """Run the search of an order, say how it ended, and return its exit code."""
+    search = dict(order["search"])
     address = search.pop("address", None)
-    sampler = search.pop("sampler", {"name": "random"})
+    sampler = dict(search.pop("sampler", {"name": "random"}))
     sampler = SAMPLERS[sampler.pop("name")](**sampler)
     made = plan(order["space"], sampler=sampler, pruner=NoPruner(), **search)
     folder = Path(order["folder"])
     backend = make_backend(made.search, folder, TRIAL, address=address)
-    summary = run_search(made, folder, backend=backend)
+    summary = run_search(made, folder, observers, backend=backend)
     sys.stdout.write(summary.ending)
     return summary.exit_code
 
 
 if __name__ == "__main__":
-    sys.exit(ended(lambda: sys.exit(_main(json.loads(sys.argv[1])))))
+    sys.exit(ended(lambda: sys.exit(search_as(json.loads(sys.argv[1])))))

@@ -15,42 +15,52 @@ import numpy as np
 
 from metasearch.errors import RunError
 from metasearch.search.share import Card
-from metasearch.trial.report import Cost, Report, SampleGrid
+from metasearch.trial.report import Cost, Pause, Report, SampleGrid
 
 TRIAL = "tests.search.planted:trial"
+MOMENT_S = 0.05
 STRIDE = 100  # gradient evaluations from one report to the next
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A snapshot: how many reports were made."""
+    """A snapshot: how many reports were made, and how many moments of waiting for the next."""
 
     made: int
+    waited: int = 0
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "made.json").write_text(json.dumps(self.made))
+        (folder / "made.json").write_text(json.dumps([self.made, self.waited]))
 
 
 def trial(
     config: dict[str, Any],
     resume: Path | None,
     race: Callable[[int, Mapping[str, float], int], str] | None = None,
-) -> Iterator[Report]:
+    hurry: Callable[[], bool] = lambda: False,
+) -> Iterator[Report | Pause]:
     """Scores fall from 1 + `x` to `x`; `end` says what else happens, and at which report.
 
     `end` is a mapping with a `name`: "well", "nan", "raise", "memory", "mute" (no final report),
     "die" (the process exits), "hang"; with `once`, "die", "hang" and "memory" happen in the first
     attempt alone. With `tasks`, there are so many, judged eight at a time, and the trial may lose a
-    race. After report `bend` scores rise.
+    race. After report `bend` scores rise. Before each report it waits for `pause` seconds in moments
+    of `MOMENT_S`; with `snapshots`, it pauses between two of them where there is hurry.
     """
     total, x = config.get("reports", 4), float(config["x"])
     end = {"name": "well", "at": 2, **config.get("end", {})}
-    made = _made(resume) if resume else 0
+    made, waited = _made(resume) if resume else (0, 0)
+    moments = math.ceil(round(config.get("pause", 0.0) / MOMENT_S, 6))
     note(config, "began", made)
     while made < total:
-        made += 1
-        time.sleep(config.get("pause", 0.0))
+        while waited < moments:
+            time.sleep(min(MOMENT_S, config["pause"]))
+            waited += 1
+            if config.get("snapshots") and hurry():
+                note(config, "paused", made)
+                yield Pause(Mark(made, waited))
+        made, waited = made + 1, 0
         happens = end["name"] if made == end["at"] else "well"
         note(config, happens, made)
         if happens == "mute":
@@ -121,9 +131,10 @@ def card(recipes: Sequence[Mapping[str, Any]], cpus: int) -> Card:
     return Card("planted", 16 * 2**30, round(max(r["takes"] for r in recipes) * 2**30))
 
 
-def _made(resume: Path) -> int:
+def _made(resume: Path) -> tuple[int, int]:
     try:
-        return int(json.loads((resume / "made.json").read_text()))
+        made, waited = json.loads((resume / "made.json").read_text())
+        return int(made), int(waited)
     except ValueError as fault:
         raise RunError(f"{resume}: damaged") from fault
 

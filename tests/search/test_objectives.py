@@ -30,9 +30,9 @@ TRIAL = "tests.search.test_objectives:trial"
 WATCHED = (Watched("cost", "", "minimize", False), Watched("copying", "z", "maximize", False))
 
 
-def trial(config: dict[str, Any], resume: Path | None) -> Iterator[Report]:
+def trial(config: dict[str, Any], resume: Path | None, **how: Any) -> Iterator[Report]:
     """A planted trial that is dear where its score is good, and copies as `y` says."""
-    for report in planted.trial(config, resume):
+    for report in planted.trial(config, resume, **how):
         told = {"score/copying": -10 * config["y"]}
         if not config.get("mute"):
             told["score/cost"] = (1 - config["x"]) ** 2

@@ -23,9 +23,9 @@ SPACES = Path(__file__).parents[2] / "search_spaces"
 BUDGET = 60  # trials, as the shipped space asks
 
 
-def trial(config: dict[str, Any], resume: Path | None, race: object = None) -> Iterator[Report]:
+def trial(config: dict[str, Any], resume: Path | None, **how: object) -> Iterator[Report]:
     """A learning curve that the planted rules end lower, with noise from trial to trial."""
-    del resume, race
+    del resume, how
     rules = {axis: rule for axis, rule in config["strategy"].items() if isinstance(rule, dict)}
     gain = sum(GAIN[axis] for axis, rule in rules.items() if rule["name"] == RIGHT[axis])
     # Two recipes never equal each other in all their settings, so this is fresh in every trial.

@@ -175,6 +175,7 @@ def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path):
 def test_a_folder_that_a_crash_left_before_its_manifest_is_taken(tmp_path):
     Ledger(tmp_path / "r").close()
     (tmp_path / "r/search.yaml").write_text("torn")
+    (tmp_path / "r/.search.yaml.4711").write_text("tor")
     assert search(plan(trials=1), tmp_path / "r").exit_code == 0
 
 

@@ -16,7 +16,7 @@ from metasearch.search.process import born_deaf, environment, limit_threads, thr
 from metasearch.search.revival import revive_report
 from metasearch.search.worker import TrialRunner, keep_checkpoint, whole_checkpoints
 from tests.search.driver import lines
-from tests.search.planted import STRIDE, TRIAL, report
+from tests.search.planted import MOMENT_S, STRIDE, TRIAL, report
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +38,10 @@ def run(runner: TrialRunner, given: Order, reports: int = 99):
         if "error" in messages[-1] or messages[-1]["report"]["final"]:
             break
     return messages
+
+
+def keep(folder: Path, made) -> None:
+    keep_checkpoint(folder, made.step, made.snapshot, made.to_data())
 
 
 def steps(messages) -> list[int]:
@@ -85,21 +89,47 @@ def test_a_damaged_snapshot_is_passed_over_for_the_one_before_it(tmp_path):
     assert steps(run(TrialRunner(TRIAL), given)) == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("reported", [0, 2])
+def test_a_trial_goes_on_from_where_it_paused(tmp_path, reported):
+    given = order(tmp_path, snapshots=True, pause=3 * MOMENT_S, account=str(tmp_path / "account"))
+    asked = iter([*[False] * (3 * reported + 1), True, *[False] * 99])
+    runner = TrialRunner(TRIAL, hurry=lambda: next(asked))
+    runner.start(given)
+    before = [runner.next() for _ in range(reported + 1)]
+    assert before[-1] == {"paused": reported * STRIDE}
+    assert whole_checkpoints(tmp_path)[0].name == str(reported * STRIDE + 1)
+    again = []
+    rest = run(TrialRunner(TRIAL, hurry=lambda: bool(again.append(0))), given)
+    assert len(again) == 3 * (4 - reported) - 2, "two of three moments were kept"
+    assert steps(rest) == [*([reported] if reported else []), *range(reported + 1, 5)]
+    whole = run(TrialRunner(TRIAL), order(tmp_path / "whole", snapshots=True))
+    assert rest[-1] == whole[-1]
+
+
+def test_a_trial_goes_on_by_itself_after_a_pause(tmp_path):
+    runner = TrialRunner(TRIAL, hurry=lambda: True)
+    runner.start(order(tmp_path, snapshots=True, pause=MOMENT_S))
+    found = [runner.next() for _ in range(8)]
+    assert [m.get("paused", m.get("report", {}).get("step")) for m in found] == [
+        0, 100, 100, 200, 200, 300, 300, 400,
+    ]  # fmt: skip
+
+
 def test_a_checkpoint_that_was_not_finished_does_not_count(tmp_path, monkeypatch):
-    keep_checkpoint(tmp_path, report({"snapshots": True}, 1, 4, 0.5))
+    keep(tmp_path, report({"snapshots": True}, 1, 4, 0.5))
 
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("metasearch.search.worker.write_atomically", full)
     with pytest.raises(OSError, match="No space"):
-        keep_checkpoint(tmp_path, report({"snapshots": True}, 2, 4, 0.5))
+        keep(tmp_path, report({"snapshots": True}, 2, 4, 0.5))
     assert [path.name for path in whole_checkpoints(tmp_path)] == ["100"]
 
 
 def test_a_checkpoint_that_is_there_already_is_replaced(tmp_path):
     for value in (0.5, 0.7):
-        keep_checkpoint(tmp_path, report({"snapshots": True}, 1, 4, value))
+        keep(tmp_path, report({"snapshots": True}, 1, 4, value))
     assert '"score":0.7' in (tmp_path / "checkpoints/100/report.json").read_text()
 
 
@@ -123,7 +153,7 @@ class Fault(RuntimeError):
     """Raised by the trial below."""
 
 
-def raising(config, resume):
+def raising(config, resume, **how):
     raise {
         "exit": SystemExit(3),
         "disk": OSError(28, "No space left on device"),
@@ -156,7 +186,7 @@ def test_nothing_can_be_asked_of_a_runner_before_its_start():
 
 
 def test_a_trial_computes_with_the_threads_it_was_given(tmp_path):
-    def seen(config, resume):
+    def seen(config, resume, **how):
         torch = sys.modules.get("torch")
         raise Fault(os.environ["OMP_NUM_THREADS"], torch.get_num_threads() if torch else 3)
         yield

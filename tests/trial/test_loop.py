@@ -23,7 +23,10 @@ from metasearch.scores.features import random_features
 from metasearch.trial.checkpoint import Frozen
 from metasearch.trial.config import Budget, Judging, Strategy, TrialConfig
 from metasearch.trial.judge import Panel, judge, settle
-from metasearch.trial.loop import Bench, Trial, champion_at, pick_device, run_trial
+from metasearch.trial.loop import Bench, Trial, champion_at, run_trial
+from metasearch.trial.precision import pick_device
+from metasearch.trial.preemptible import trial_from_data
+from metasearch.trial.report import Pause, Report
 from tests.games import Blobs, BlobSource
 
 INNER = InnerLoop(steps=2, lr=0.01)
@@ -90,6 +93,33 @@ def test_resuming_equals_not_stopping_bit_for_bit(bench, tmp_path, changes, afte
     assert told(whole[after:]) == told(rest)
     ends = [r[-1].snapshot.tensors for r in (whole, rest)]
     assert all(torch.equal(ends[0][f][k], ends[1][f][k]) for f in ends[0] for k in ends[0][f])
+
+
+@pytest.mark.parametrize("changes", [{}, POOL], ids=["single", "pool"])
+@pytest.mark.parametrize("resumed", [False, True])
+def test_pausing_after_each_meta_step_changes_no_report(bench, tmp_path, changes, resumed):
+    whole = list(run_trial(config(**changes), bench=bench))
+    trial, told_of, pauses = Trial.open(config(**changes), bench), [], 0
+    while not trial.finished:
+        if trial.train(lambda: True):
+            told_of.append(trial.report())
+        elif resumed:
+            pauses += 1
+            trial.freeze().save(tmp_path / str(pauses))
+            trial = Trial.begin(config(**changes), bench, tmp_path / str(pauses), None)
+        else:
+            pauses += 1
+    assert pauses == trial.meta_steps > len(whole)
+    assert told(told_of) == told(whole)
+
+
+def test_a_trial_in_a_worker_pauses_where_there_is_hurry_and_goes_on(bench, monkeypatch):
+    monkeypatch.setattr("metasearch.trial.preemptible.bench_for", lambda _: bench)
+    monkeypatch.setattr("metasearch.trial.preemptible.from_data", lambda _: config())
+    asked = iter([False, True, *[False] * 99])
+    found = list(trial_from_data({}, None, hurry=lambda: next(asked)))
+    assert [type(said) for said in found] == [Pause, Report, Report, Report]
+    assert told(found[1:]) == told(run_trial(config(), bench=bench))
 
 
 def test_a_race_that_is_not_lost_changes_no_report(bench, monkeypatch):
