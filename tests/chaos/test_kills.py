@@ -1,104 +1,107 @@
-"""Kills at random moments, and a history that knows nothing of the ledger to check it by.
+"""Searches killed at random moments and between any two writes, held against a history of their own.
 
-`make chaos` runs this room; every test says which seed its moments come from.
+`make chaos` runs this room; each test prints how many kills it took and what they cost.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import signal
 import subprocess
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna
 import pytest
 
 from metasearch.rng import Stream
-from metasearch.search.ledger import open_run, read_records
+from tests.chaos.history import Checker
+from tests.chaos.lives import Nursery, nursery
+from tests.chaos.wire import tearable
 from tests.search.driver import launch, lines, wait_until
-from tests.search.planted import STRIDE
 
 pytestmark = pytest.mark.slow
 
 REPORTS = 6
 SEED = 0
+RANDOM_KILLS, PLACES, RAY_KILLS, WORKER_KILLS = 100, 40, 16, 12
 
 
-class Checker:
-    """Looks at a run folder after each kill, and remembers what it promised before."""
-
-    def __init__(self, folder: Path, account: Path) -> None:
-        self.folder, self.account = folder, account
-        self.done: dict[int, Any] = {}  # records that were there after some kill
-        self.kills = 0
-
-    def look(self) -> None:
-        """Nothing that finished is lost or changed, and nothing that finished runs again."""
-        now = self._records()
-        assert {n: now.get(n) for n in self.done} == self.done, f"lost or changed, seed {SEED}"
-        finished = {t.info.params["x"]: t for t in self.done.values()}
-        again = {x for x, *_ in lines(self.account)[self._seen() :]} & set(finished)
-        assert not again, f"ran again after its end, seed {SEED}"
-        self.done, self._marks = now, len(lines(self.account))
-
-    _marks = 0
-
-    def _seen(self) -> int:
-        return self._marks
-
-    def _records(self) -> dict[int, Any]:
-        if not self.folder.exists():
-            return {}
-        return {t.number: t for t in read_records(self.folder) if t.outcome}
-
-    def whole(self, trials: int) -> None:
-        """The search came to its end, as one that nobody killed."""
-        self.look()
-        run = open_run(self.folder)
-        assert run.state == "finished" and len(run.trials) == trials
-        assert Counter(t.outcome.state for t in run.trials) == {"complete": trials}
-        for trial in run.trials:
-            expected = [STRIDE * made for made in range(1, REPORTS + 1)]
-            assert [step for step, _ in trial.curve] == expected
-            assert [report.step for report in trial.reports()] == expected
-        made = Counter((x, k) for x, what, k, _ in lines(self.account) if what != "began")
-        assert {x for x, k in made if k == REPORTS} == {t.info.params["x"] for t in run.trials}
-        # With a snapshot at each report, a kill costs each trial that ran at most one of them.
-        assert sum(made.values()) - len(made) <= 2 * self.kills
-        told = _journal(self.folder)
-        assert Counter(t.state.name for t in told) == {"COMPLETE": trials}
-        assert [len(t.intermediate_values) for t in told] == [REPORTS] * trials
+def _moments(purpose: str, low: float, high: float) -> Iterator[float]:
+    """Waits that never end."""
+    draw: np.random.Generator = Stream(SEED).at("kill", purpose).numpy()
+    while True:
+        yield float(draw.uniform(low, high))
 
 
-def _journal(folder: Path) -> list[optuna.trial.FrozenTrial]:
-    backend = optuna.storages.journal.JournalFileBackend(str(folder / "study.journal"))
-    storage = optuna.storages.JournalStorage(backend)
-    return optuna.load_study(study_name="planted", storage=storage).trials
+def _tree(account: Path, pause: float, reports: int = REPORTS) -> dict[str, Any]:
+    return {"account": str(account), "pause": pause, "snapshots": True, "reports": reports}
 
 
-def _moments(purpose: str, low: float, high: float, n: int) -> np.ndarray:
-    return Stream(SEED).at("kill", purpose).numpy().uniform(low, high, size=n)
+@pytest.fixture(scope="module")
+def cradle(tmp_path_factory) -> Iterator[Nursery]:
+    with nursery(tmp_path_factory.mktemp("nursery")) as found:
+        yield found
 
 
-def _tree(account: Path, pause: float) -> dict[str, Any]:
-    return {"account": str(account), "pause": pause, "snapshots": True, "reports": REPORTS}
+class Search:
+    """A search that lives as often as it takes, by the same order."""
+
+    def __init__(self, place: Path, cradle: Nursery, reports: int = REPORTS) -> None:
+        self._cradle, self._reports = cradle, reports
+        place.mkdir(exist_ok=True)
+        folder, account, told = place / "run", place / "account", place / "told"
+        self.checker = Checker(folder, account, told)
+        tree = {**_tree(account, 0.01, reports), "pictures": True}
+        self._order = {"folder": str(folder), "space": tree, "told": str(told)}
+
+    def live(self, trials: int, after_s: float | None = None, **more: Any) -> bool:
+        """Whether a life was cut short; what it left is looked at."""
+        search = {"trials": trials, "backend": "local"}
+        ended = self._cradle.live(after_s, **self._order, search=search, **more)
+        assert ended.killed or (ended.code, ended.said) == (0, "trials"), ended
+        self.checker.kills += ended.killed
+        self.checker.look()
+        return ended.killed
+
+    def finish(self, trials: int) -> None:
+        """The same order again, left alone, ends the search."""
+        assert not self.live(trials)
+        self.checker.whole(trials, self._reports)
 
 
-def _kill(process: subprocess.Popen[str], after_s: float) -> bool:
-    """Kill a search after a while; False if it ended before."""
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.communicate(timeout=after_s)
-        return False
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    return True
+def test_a_hundred_kills_at_random_moments_lose_nothing(cradle, tmp_path):
+    search, moments = Search(tmp_path, cradle), _moments("local", 0.01, 0.6)
+    trials = 10
+    while search.checker.kills < RANDOM_KILLS:
+        if not search.live(trials, next(moments)):
+            trials += 5  # so that there is something to be killed
+    search.finish(trials)
+    print(f"{RANDOM_KILLS} kills at random moments: {trials} trials, 0 lost, 0 finished twice")  # noqa: T201
+
+
+def test_a_kill_between_any_two_writes_loses_nothing(cradle, tmp_path):
+    few = 3  # more than are kept
+    whole = Search(tmp_path / "whole", cradle, few)
+    passed = tmp_path / "passed"
+    assert not whole.live(2, passed=str(passed))
+    places = [*json.loads(passed.read_text())]
+    deadly = [*places, *(f"torn {place}" for place in places if tearable(place))]
+    assert len(deadly) >= PLACES
+    kills = 0
+    for i, place in enumerate(deadly):
+        search = Search(tmp_path / str(i), cradle, few)
+        assert search.live(2, deadly=place), f"nothing dies at: {place}"
+        search.finish(2)
+        search.live(4, deadly=place, nth=2)  # in a search that goes on
+        search.finish(4)
+        kills += search.checker.kills
+    print(f"{kills} kills at {len(deadly)} places between two writes: 0 lost, 0 finished twice")  # noqa: T201
 
 
 @pytest.fixture(scope="module")
@@ -113,42 +116,49 @@ def standing_ray() -> Iterator[str]:
     del os.environ["RAY_AUTH_TOKEN"]
 
 
-def _driver_kills(tmp_path: Path, kills: int, waits_s: tuple[float, float], **how: Any) -> None:
+def _kill(process: subprocess.Popen[str], after_s: float) -> bool:
+    """Kill a search after a while; False if it ended before."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.communicate(timeout=after_s)
+        return False
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    return True
+
+
+@pytest.mark.ray
+def test_kills_of_a_driver_with_trials_on_ray_lose_nothing(tmp_path, standing_ray):
     folder, account = tmp_path / "run", tmp_path / "account"
     checker, tree = Checker(folder, account), _tree(account, 0.1)
-    for moment in _moments(how["backend"], *waits_s, kills):
-        trials = len(checker.done) + 20  # so that each kill hits a search that runs
-        checker.kills += _kill(launch(folder, tree, **how, trials=trials), moment)
+    how = {"backend": "ray", "max_concurrent": 2, "address": standing_ray}
+    moments, trials = _moments("ray", 0.0, 2.0), 20
+    while checker.kills < RAY_KILLS:
+        process, seen = launch(folder, tree, **how, trials=trials), len(lines(account))
+        if checker.kills % 3:  # of three kills two hit trials that run, and one whatever is there
+            wait_until(lambda seen=seen: len(lines(account)) > seen, process)
+        checker.kills += _kill(process, next(moments))
         checker.look()
+        trials = len(checker.done) + 20
     process = launch(folder, tree, **how, trials=trials)
     assert process.communicate() == ("trials", "")
-    assert checker.kills == kills
-    checker.whole(trials)
-
-
-def test_thirty_kills_of_a_driver_that_runs_its_trials_itself(tmp_path):
-    _driver_kills(tmp_path, 30, (0.8, 3.0), backend="local")
+    checker.whole(trials, REPORTS, at_once=2)
+    print(f"{RAY_KILLS} kills of a driver with Ray: {trials} trials, 0 lost, 0 finished twice")  # noqa: T201
 
 
 @pytest.mark.ray
-def test_eight_kills_of_a_driver_with_trials_on_ray(tmp_path, standing_ray):
-    how = {"backend": "ray", "max_concurrent": 2, "address": standing_ray}
-    _driver_kills(tmp_path, 8, (3.0, 8.0), **how)
-
-
-@pytest.mark.ray
-def test_twelve_kills_of_workers_under_a_driver_that_goes_on(tmp_path, standing_ray):
+def test_kills_of_workers_under_a_driver_that_goes_on_lose_nothing(tmp_path, standing_ray):
     folder, account, trials = tmp_path / "run", tmp_path / "account", 24
     checker = Checker(folder, account)
     how = {"backend": "ray", "max_concurrent": 2, "address": standing_ray, "retries": 99}
     process = launch(folder, _tree(account, 0.3), trials=trials, **how)
-    for moment in _moments("workers", 0.2, 1.5, 12):
-        time.sleep(moment)
+    moments = _moments("workers", 0.2, 1.5)
+    while checker.kills < WORKER_KILLS:
+        time.sleep(next(moments))
         seen = len(lines(account))
         wait_until(lambda seen=seen: len(lines(account)) > seen, process)
         os.kill(lines(account)[-1][-1], signal.SIGKILL)  # whoever just said that it works
         checker.kills += 1
         checker.look()
     assert process.communicate() == ("trials", "")
-    assert checker.kills == 12
-    checker.whole(trials)
+    checker.whole(trials, REPORTS)
+    print(f"{WORKER_KILLS} kills of workers: {trials} trials, 0 lost")  # noqa: T201

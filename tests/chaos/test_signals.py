@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from metasearch.search.ledger import open_run
+from metasearch.search.worker import whole_checkpoints
 from tests.search.driver import launch, lines, wait_until
 
 pytestmark = pytest.mark.slow
@@ -33,18 +34,19 @@ trial:
 KINDS = ["local", pytest.param("ray", marks=pytest.mark.ray)]
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    ("numbers", "code"),
+    ("kind", "numbers"),
     [
-        ([signal.SIGINT], 130),
-        ([signal.SIGTERM], 143),
-        ([signal.SIGHUP], 129),
-        ([signal.SIGINT, signal.SIGINT], 130),
-        ([signal.SIGTERM, signal.SIGINT], 143),
+        ("local", [signal.SIGINT]),
+        ("local", [signal.SIGTERM]),
+        ("local", [signal.SIGHUP]),
+        ("local", [signal.SIGINT, signal.SIGINT]),
+        ("local", [signal.SIGTERM, signal.SIGINT]),
+        pytest.param("ray", [signal.SIGTERM], marks=pytest.mark.ray),
+        pytest.param("ray", [signal.SIGINT, signal.SIGINT], marks=pytest.mark.ray),
     ],
 )
-def test_a_signal_ends_a_search_which_the_same_command_ends_later(tmp_path, kind, numbers, code):
+def test_a_signal_ends_a_search_which_the_same_command_ends_later(tmp_path, kind, numbers):
     folder, account = tmp_path / "run", tmp_path / "account"
     tree = {"account": str(account), "pause": 0.2, "snapshots": True, "reports": REPORTS}
     how = {"trials": TRIALS, "backend": kind, "max_concurrent": 2}
@@ -55,7 +57,9 @@ def test_a_signal_ends_a_search_which_the_same_command_ends_later(tmp_path, kind
         time.sleep(0.05)
     began = time.monotonic()
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (code, "interrupted", "")
+    assert (out, err) == ("interrupted", "")
+    # Which of two came first is not to be told where both came during one call into a library.
+    assert process.returncode in {128 + number for number in numbers}
     assert time.monotonic() - began < 30  # of a promise of 15, on machines with other work
     run = open_run(folder)
     assert run.state == "stopped"
@@ -79,8 +83,12 @@ def test_sigterm_does_not_wait_for_a_report_that_is_far_away(tmp_path, kind):
     process.terminate()
     assert process.communicate(timeout=120) == ("interrupted", "")
     assert process.returncode == 143
-    assert time.monotonic() - began < 30  # of a promise of 15, on machines with other work
-    assert open_run(folder).state == "stopped"
+    spent = time.monotonic() - began
+    print(f"{kind}: SIGTERM ten minutes before the next report: out in {spent:.1f} s")  # noqa: T201
+    assert spent < 30  # of a promise of 15, on machines with other work
+    run = open_run(folder)
+    assert run.state == "stopped"
+    assert all(whole_checkpoints(trial.folder) for trial in run.trials), "what it did is kept"
 
 
 def _in_a_terminal(command: list[str], place: Path) -> tuple[subprocess.Popen[bytes], int]:
