@@ -148,7 +148,7 @@ class StackedLinear(TaskLayer):
         """[T * n, ..., in] to [T * n, ..., out]."""
         y = linear(x.reshape(self.tasks, -1, x.shape[-1]), self.weight())
         if "bias" in self.fast:
-            y = y + self.fast["bias"].unsqueeze(1)
+            y += self.fast["bias"].unsqueeze(1)  # in place: no derivative needs what it was
         return y.reshape(*x.shape[:-1], -1)
 
 
@@ -165,14 +165,15 @@ class LowRankLinear(TaskLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """[T * n, ..., in] to [T * n, ..., out]."""
-        y = F.linear(x, self.shared).reshape(self.tasks, -1, self.shared.shape[0])
-        y, flat = (a.to(self.shared.dtype) for a in (y, x.reshape(self.tasks, -1, x.shape[-1])))
+        flat = x.reshape(self.tasks, -1, x.shape[-1])
+        y, flat = (a.to(self.shared.dtype) for a in (F.linear(flat, self.shared), flat))
+        # In place: no derivative needs what the answer was before.
         if "bias" in self.fast:
-            y = y + self.fast["bias"].unsqueeze(1)
+            y += self.fast["bias"].unsqueeze(1)
         if self.inputs.all is not None and self.pulls.all is not None:
             with unrounded(y):
                 close = torch.bmm(flat, self.inputs.all.transpose(1, 2))
-                y = torch.baddbmm(y, close, self.pulls.all, alpha=-1)
+                y.baddbmm_(close, self.pulls.all, alpha=-1)
         if torch.is_grad_enabled():
             if not y.requires_grad:
                 y.requires_grad_()

@@ -44,7 +44,8 @@ class _Linear(Function):
     def forward(ctx: Any, x: Tensor, w: Tensor) -> Tensor:
         ctx.save_for_backward(x, w)
         if x.shape[1] < _FEW_ROWS and w.shape[1] > w.shape[2]:
-            return torch.bmm(w, x.transpose(1, 2)).transpose(1, 2).contiguous()
+            turned = torch.bmm(w, x.transpose(1, 2)).transpose(1, 2)
+            return turned.clone(memory_format=torch.contiguous_format)  # never a view
         return torch.bmm(x, w.transpose(1, 2))
 
     @staticmethod
