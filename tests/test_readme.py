@@ -45,33 +45,3 @@ def test_what_is_shown_of_constraints_is_in_them():
     pin = re.search(r"`(torch==[^`]+)`", PAGE)
     assert pin is not None
     assert pin[1] in (ROOT / "constraints.txt").read_text("utf-8").splitlines()
-
-
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-
-
-def typed() -> list[tuple[str, str]]:
-    """Every line of a shell that a page shows and that calls the program, with its page."""
-    return [
-        (page.name, line.partition(" #")[0])
-        for page in PAGES
-        for block in re.findall(r"```sh\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
-        for line in block.splitlines()
-        if re.match(r"(?:\S*/)?metasearch ", line)
-    ]
-
-
-def test_options_that_are_shown_exist():
-    from typer.main import get_command
-
-    from metasearch.cli.app import build
-
-    lines = typed()
-    assert len(lines) > 20
-    for page, line in lines:
-        command, words = get_command(build()), line.split()[1:]
-        while words and words[0] in getattr(command, "commands", {}):
-            command = command.commands[words.pop(0)]
-        known = {option for one in command.params for option in one.opts} | {"--help"}
-        given = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
-        assert given <= known, f"{page}: {line}"

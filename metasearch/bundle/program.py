@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from metasearch.bundle.adapted import Adaptation, even
 from metasearch.errors import ConfigError, DataError, EnvironmentFault
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 KINDS = (".pt2", ".onnx")
 CLOSE = 1e-5  # what a program may differ from the model it was made of
 _TRIED = (1, 5)  # rows that a written program is run on
+LONGEST = 4000  # operations, one after another, that are traced; the time grows with their square
 _ONNX = {"onnx", "onnxscript", "onnx_ir", "onnxruntime"}
 
 
@@ -104,7 +106,7 @@ def write_program(adaptation: Adaptation, path: Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: `path` ends neither in .pt2 nor in .onnx.
-        DataError: it is a mixture, or torch cannot trace the family.
+        DataError: it is a mixture, draws in too many steps, or torch cannot trace the family.
         EnvironmentFault: a package for ONNX is missing, or what was written draws other images.
     """
     if path.suffix not in KINDS:
@@ -115,6 +117,12 @@ def write_program(adaptation: Adaptation, path: Path) -> dict[str, Any]:
             "Export a single trial: `metasearch export RUN --ensemble none`."
         )
     program = Program(adaptation)
+    if (steps := operations(program)) > LONGEST:
+        raise DataError(
+            f"the family {program.family.name!r} draws an image in {steps:,} operations one after "
+            f"another, and a program holds up to {LONGEST:,}: it would take hours to write. Draw "
+            "from the bundle in Python, or choose a family that draws at once."
+        )
     traced = _traced(program)
     said = about(program)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,6 +139,30 @@ def write_program(adaptation: Adaptation, path: Path) -> dict[str, Any]:
     finally:
         draft.unlink(missing_ok=True)
     return {"file": str(path), **said, "difference": difference}
+
+
+class _Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts what torch is asked to do."""
+
+    calls = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        self.calls += 1
+        return func(*args, **(kwargs or {}))
+
+
+def operations(program: Program) -> int:
+    """How many operations draw an image, one after another."""
+    inputs = program.inputs(1)
+    with torch.no_grad(), _Counted() as counted:  # type: ignore[no-untyped-call]
+        program(inputs)
+    return counted.calls
 
 
 def _traced(program: Program) -> ExportedProgram:

@@ -8,7 +8,7 @@ import typer
 
 from metasearch.cli import facts
 from metasearch.cli.output import Json, note, pairs, result, result_json, table
-from metasearch.cli.places import RunName, command, find_run
+from metasearch.cli.places import RunName, called, command, find_run
 
 ROOM = 60  # characters at the end of a line for what was drawn
 
@@ -43,7 +43,7 @@ def best(
     if not leaders.records:
         note(f"no trial of {found.info.name} has finished. See: {command('status', run)}")
         return
-    result(text(found.info, leaders, n))
+    result(text(found, leaders, n))
     if found.info.objectives:
         result(front_text(found))
 
@@ -100,8 +100,9 @@ def _row(place: Place) -> dict[str, Any]:
     return {**facts.of_trial(place.record), **more, "watched": scores}
 
 
-def text(info: SearchInfo, leaders: Leaders, n: int) -> str:
+def text(run: Run, leaders: Leaders, n: int) -> str:
     """The leaders as tables, one per track, and what to make of them."""
+    info = run.info
     tracks = leaders.tracks()
     title = f"{info.score} in {info.unit}, {_better(info.direction)} is better"
     parts = [f"samples of every family: {title}"] if tracks else []
@@ -110,7 +111,7 @@ def text(info: SearchInfo, leaders: Leaders, n: int) -> str:
         title = f"{score.name} in {score.unit}, {_better(score.direction)} is better"
         parts.append(f"\nlikelihood of the families that have one: {title}")
         parts.append(_likelihoods(score, leaders.by_watched(score)[:n]))
-    parts += _settings(info.name, leaders.places[:n])
+    parts += _settings(called(run.folder), leaders.places[:n])
     remarks = list(_remarks(info, leaders))
     return "\n".join([*parts, *(["", *remarks] if remarks else [])])
 

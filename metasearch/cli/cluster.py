@@ -15,8 +15,12 @@ from metasearch.errors import ConfigError, EnvironmentFault
 
 cluster_verbs = typer.Typer(no_args_is_help=True, help="Templates for clusters.")
 
+_KINDS = ("slurm", "kuberay", "ssh", "aws", "gcp", "azure", "bare", "image")
 Kind = Annotated[
-    str, typer.Argument(metavar="KIND", help="slurm, kuberay, ssh, aws, gcp, azure, bare, image.")
+    str,
+    typer.Argument(
+        metavar="KIND", help=f"{', '.join(_KINDS)}.", autocompletion=lambda: list(_KINDS)
+    ),
 ]
 
 

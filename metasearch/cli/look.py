@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,16 @@ import typer
 
 from metasearch.cli import facts
 from metasearch.cli.output import Json, note, pairs, result, result_json, table
-from metasearch.cli.places import RunName, called, command, find_run, home, run_folders, short
+from metasearch.cli.places import (
+    TRIAL,
+    RunName,
+    called,
+    command,
+    find_run,
+    home,
+    run_folders,
+    short,
+)
 from metasearch.errors import RunError
 
 if TYPE_CHECKING:
@@ -26,6 +36,7 @@ _WHY = {  # of endings that say no more of themselves
     "pruner": "others were better at the same step",
     "time": "the time of the search was over",
 }
+_ODD = {"non_finite", "objective"}  # endings before time that no rule of the search was after
 
 
 def list_runs(as_json: Json = False) -> None:
@@ -81,14 +92,14 @@ def status(
     folder = find_run(run)
     while True:
         found = open_run(folder)
-        if as_json:
-            result_json(facts.of_run(found))
-        else:
-            result(status_text(found))
+        result_json(facts.of_run(found)) if as_json else result(status_text(found))
         if not watch or found.state != "running":
             return
         time.sleep(5)
-        result()
+        if not as_json and sys.stdout.isatty():
+            typer.echo("\x1b[2J\x1b[H", nl=False)  # a page that changes, not a roll of pages
+        else:
+            result()
 
 
 def status_text(run: Run) -> str:
@@ -119,6 +130,9 @@ def status_text(run: Run) -> str:
     else:
         rows.append(("best", "no trial has finished yet"))
     rows += [("failure", f"{e['example']} (trial {e['trials'][0]})") for e in told["failures"]]
+    odd = [*told["failures"], *(e for e in told["pruned"] if e["reason"] in _ODD)]
+    if odd:
+        rows.append(("why", command("show", called(run.folder), odd[0]["trials"][0])))
     if run.state == "stopped":
         rows.append(("go on", command("resume", called(run.folder))))
     return f"{run.info.name} ({short(run.folder)})\n{pairs(rows)}"
@@ -126,7 +140,7 @@ def status_text(run: Run) -> str:
 
 def show(
     run: RunName,
-    trial: Annotated[str | None, typer.Argument(help="A trial's number or name.")] = None,
+    trial: Annotated[str | None, TRIAL] = None,
     as_json: Json = False,
 ) -> None:
     """Show what a run searches and all its trials, or all that is known of one trial.

@@ -31,6 +31,17 @@ def names_of_runs(incomplete: str) -> list[str]:
     return [folder.name for folder in run_folders() if folder.name.startswith(incomplete)]
 
 
+def numbers_of_trials(ctx: typer.Context, incomplete: str) -> list[str]:
+    """What a shell may complete the number of a trial to."""
+    try:
+        ledger = find_run(ctx.params.get("run") or "") / "ledger"
+    except RunError:
+        return []
+    asked = (file.name.partition(".")[0] for file in sorted(ledger.glob("*.asked.json")))
+    numbers = [str(int(number)) for number in asked if number.isdecimal()]
+    return [number for number in numbers if number.startswith(incomplete)]
+
+
 def find_run(run: str) -> Path:
     """The folder of a run given as a path or as a name in `home`.
 
@@ -87,3 +98,4 @@ RunName = Annotated[
         metavar="RUN", help="A run's name, or its folder.", autocompletion=names_of_runs
     ),
 ]
+TRIAL = typer.Argument(help="A trial's number or name.", autocompletion=numbers_of_trials)

@@ -9,12 +9,12 @@ import typer
 
 from metasearch.cli.launch import conclude, launch
 from metasearch.cli.output import Json, note
-from metasearch.cli.places import find_run
+from metasearch.cli.places import RunName, find_run
 from metasearch.cli.search import Concurrent, Name, Time, Where
 
 
 def refine(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or its folder.")],
+    run: RunName,
     *,
     trial: Annotated[int | None, typer.Option(help="Go on with this one, not the best.")] = None,
     name: Name = None,

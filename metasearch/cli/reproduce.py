@@ -8,15 +8,15 @@ import typer
 
 from metasearch.cli.look import find_trial
 from metasearch.cli.output import Json, note, result, result_json, table
-from metasearch.cli.places import find_run
+from metasearch.cli.places import TRIAL, RunName, find_run
 
 if TYPE_CHECKING:
     from metasearch.search.reproduce import Compared
 
 
 def reproduce(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or its folder.")],
-    trial: Annotated[str, typer.Argument(help="A trial's number or name.")],
+    run: RunName,
+    trial: Annotated[str, TRIAL],
     as_json: Json = False,
 ) -> None:
     """Run one trial again, alone, and compare all that it said, to the last digit.

@@ -24,9 +24,13 @@ WHY = {
     "race": "worse than the leader on the same tasks, stopped by racing",
     "non_finite": "diverged: the score is no finite number",
     "time": "stopped when the time of the search was over",
+    "gradients": "stopped when the gradient evaluations of the search were spent",
+    "gpu_hours": "stopped when the GPU hours of the search were spent",
+    "objective": "one of its objectives is no finite number",
     "user": "raised an error",
     "out_of_memory": "ran out of memory",
     "infrastructure": "its worker died",
+    "preempted": "its machine was taken away",
     "timeout": "took too long",
 }
 

@@ -15,6 +15,8 @@ from metasearch.bundle.base import Part
 from metasearch.bundle.program import CLOSE, Program, about, write_program
 from metasearch.engine.base import InnerLoop
 from metasearch.errors import ConfigError, DataError, EnvironmentFault
+from metasearch.models.aae import AAE
+from metasearch.models.autoregressive import Autoregressive
 from metasearch.models.base import GenerativeModel, Learner, example
 from metasearch.models.cgan import CGAN
 from metasearch.models.classical import Classical
@@ -26,6 +28,7 @@ from metasearch.models.rgan import RGAN
 from metasearch.models.setvae import SetVAE
 from metasearch.models.translators import Patches, Resnet
 from metasearch.models.vae import VAE
+from metasearch.models.vaegan import VAEGAN
 from metasearch.rng import Stream
 from metasearch.tasks.base import image_domains
 
@@ -34,6 +37,8 @@ SMALL = Mlp(hidden=8)
 FAMILIES: dict[str, GenerativeModel] = {
     "vae": VAE(latent=3, net=SMALL),
     "vae, conv": VAE(latent=3, net=Conv(width=2, depth=0)),
+    "vaegan": VAEGAN(latent=3, net=SMALL),
+    "aae": AAE(latent=3, net=SMALL),
     "gan": GAN(latent=3, net=SMALL),
     "cgan": CGAN(latent=3, net=SMALL),
     "rgan": RGAN(latent=3),
@@ -88,7 +93,7 @@ def test_a_program_draws_what_the_bundle_draws_of_the_same_noise(key):
     assert torch.allclose(made.sample(6, seed=3), wanted, atol=1e-6)
 
 
-@pytest.mark.parametrize("key", ["vae, conv", "setvae"])
+@pytest.mark.parametrize("key", ["vae, conv", "vaegan", "aae", "setvae"])
 def test_what_onnx_runs_draws_the_same_images_of_any_number(key, tmp_path):
     runtime = pytest.importorskip("onnxruntime", reason="needs metasearch[onnx]")
     pytest.importorskip("onnxscript", reason="needs metasearch[onnx]")
@@ -141,6 +146,18 @@ def test_a_family_that_cannot_be_traced_is_refused_in_one_line(tmp_path):
     with pytest.raises(DataError, match="cannot be written as a program") as told:
         write_program(adapted(Looks(latent=3, net=SMALL)), tmp_path / "generator.pt2")
     assert "\n" not in str(told.value)
+
+
+def test_a_family_that_draws_pixel_by_pixel_is_refused_in_one_line_before_it_is_traced(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(torch.export, "export", None)
+    with pytest.raises(
+        DataError, match=r"'autoregressive' draws an image in .* operations"
+    ) as told:
+        write_program(adapted(Autoregressive(width=4)), tmp_path / "generator.pt2")
+    assert "\n" not in str(told.value)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_package_of_onnx_is_named_with_what_to_install(tmp_path, monkeypatch):

@@ -93,6 +93,8 @@ def test_the_status_is_told_to_people(cli, found):
     assert "ValueError: planted fault (trial" in told.out
     assert "distance, lower is better" not in told.out  # the unit of planted scores is empty
     assert "12 of 12 ended" in told.out
+    failed = next(t for t in found.trials if t.outcome and t.outcome.state == "failed")
+    assert f"show planted {failed.number}" in told.out
 
 
 def test_a_run_is_found_by_its_path_too(cli, planted):
@@ -212,3 +214,21 @@ def test_a_trial_that_diverged_says_why_in_words(cli, planted):
     diverged = next(row["trial"] for row in rows if row["reason"] == "non_finite")
     told = cli("show", "planted", diverged).out
     assert "because" in told and "rates that are too large: see outer.lr" in told
+
+
+@pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [
+        ("status pl", {"planted"}),
+        ("show planted 1", {"1", "10", "11"}),
+        ("reproduce planted 3", {"3"}),
+        ("show nowhere 1", set()),
+        ("cluster render s", {"slurm", "ssh"}),
+        ("comp", {"compare", "components"}),
+    ],
+)
+def test_shells_complete_runs_trials_verbs_and_kinds(planted, cli, monkeypatch, typed, wanted):
+    monkeypatch.setenv("_METASEARCH_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", f"metasearch {typed}")
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split())))
+    assert set(cli().out.split()) == wanted

@@ -1,98 +1,188 @@
-"""What the guides tell people to type is typed, page after page in one place: `make docs-test`."""
+"""What README and guides tell people to type is typed, page after page: `make docs-test`."""
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
+from tests.docs.desk import SMALL, furnish, surroundings, typed, visited
+from tests.docs.pages import LEFT_OUT, PAGES, REHEARSED, blocks, lines, quoted
 from tests.house import ROOT
 
 GUIDES = ROOT / "docs" / "guides"
-TOLD = ("first-search", "read-a-report", "reproduce-a-trial")  # one goes on where another ends
+README = (ROOT / "README.md", ROOT / "cluster" / "README.md", GUIDES / "terms.md")
+FOLLOWED = tuple(
+    GUIDES / f"{page}.md" for page in ("first-search", "read-a-report", "reproduce-a-trial")
+)
+"""Pages of which one goes on where another ends."""
+SHORTER = {
+    r"\S*metasearch quickstart$": f"--trials 2 --backend local {SMALL} -s search.confirm.top=1",
+    r"metasearch search search_spaces/": f"--trials 1 --backend local {SMALL}",
+    r"metasearch tensorboard ": "--port 16161",
+}
+"""What is typed behind a line that begins so, lest it take minutes or a port that is in use."""
+FILLED = {"RUN": "leaves", "TRIAL": "0", "FILE": "leaves.yaml", "NAME": "vae", "KIND": "slurm",
+          "FOLDER": "cluster-slurm", "200": "4"}  # fmt: skip
+"""What stands for a word in capitals, or a large number, in the folder of the README."""
+SAID_ONLY = {
+    "metasearch search leaves.yaml": "typed above",
+    "metasearch stop leaves": "wants a search that runs; tests/cli/test_halt.py",
+    "metasearch components denoiser": "lists what the reader has written by then",
+    "metasearch cluster token": "writes into the home of who types it; tests/cli/test_cluster.py",
+    "metasearch doctor --address HOST:PORT": "needs a cluster",
+    "metasearch export RUN --ensemble mixture": "takes minutes; tests/search/test_ensemble.py",
+    "metasearch refine RUN": "takes minutes; tests/search/test_refine.py",
+}
+"""Commands within a sentence that are not typed, and the reason."""
 
 
-def blocks(page: str, kind: str) -> list[str]:
-    """The blocks of code of a guide."""
-    text = (GUIDES / f"{page}.md").read_text("utf-8")
-    return re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL)
+def follow(place: Path, pages: tuple[Path, ...]) -> None:
+    """Type all lines of some pages in one folder, but those that nobody can type there."""
+    for page in pages:
+        for line in lines(page):
+            more = next((add for how, add in SHORTER.items() if re.match(how, line.text)), "")
+            if line.reason or line.text.startswith(REHEARSED):
+                continue
+            if " tensorboard " in line.text:
+                visited(place, f"{line.text} {more}")
+            else:
+                typed(place, f"{line.text} {more}")
+            if " init leaves.yaml" in line.text and page == README[0]:
+                (place / "leaves.yaml").write_text(shown_small(page))
 
 
-def commands(page: str) -> list[str]:
-    """The lines of a guide that call the program."""
-    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
-    return [line for line in lines if line.startswith("metasearch ")]
+def shown_small(page: Path) -> str:
+    """The search file that a page shows, with less to do."""
+    (text,) = blocks(page, "yaml")
+    for much, little in {
+        "{trials: 40, time: 2h}": "{trials: 2, time: 2h, confirm: {top: 1}}",
+        "{gradients: 2_000_000, reports: 8}": "{gradients: 1500, reports: 2}\n"
+        "  judging: {tasks: 4, samples: 8}",
+    }.items():
+        assert much in text
+        text = text.replace(much, little)
+    return text
 
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory) -> Path:
-    """A folder with images of one's own, and the program on the path."""
-    place = tmp_path_factory.mktemp("desk")
-    rng = np.random.default_rng(0)
-    for k in range(14):
-        folder = place / "my-images" / f"class{k}"
-        folder.mkdir(parents=True)
-        base = rng.integers(0, 256, (14, 14))
-        for i in range(12):
-            noisy = np.clip(base + rng.integers(-20, 20, (14, 14)), 0, 255).astype(np.uint8)
-            Image.fromarray(noisy).save(folder / f"{i}.png")
-    program = place / "bin" / "metasearch"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m metasearch "$@"\n')
-    program.chmod(0o755)
-    return place
+    """A folder that the guides are followed in."""
+    return furnish(tmp_path_factory.mktemp("desk"), each=12)
 
 
-def typed(desk: Path, line: str) -> subprocess.CompletedProcess[str]:
-    env = {
-        **os.environ,
-        "PATH": f"{desk / 'bin'}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "METASEARCH_HOME": "",
-        "OMP_NUM_THREADS": "1",
-    }
-    return subprocess.run(
-        line, shell=True, cwd=desk, env=env, capture_output=True, text=True, check=False
-    )
-
-
-def test_every_command_of_a_guide_is_a_verb():
-    from metasearch.cli.app import build
-
-    app = build()
-    named = {c.name or c.callback.__name__.replace("_", "-") for c in app.registered_commands}
-    known = named | {group.name for group in app.registered_groups}
-    for page in GUIDES.glob("*.md"):
-        for line in commands(page.stem):
-            assert line.split()[1] in known, f"{page.name}: {line}"
+@pytest.mark.slow
+@pytest.mark.ray
+def test_the_readme_can_be_followed(tmp_path):
+    desk = furnish(tmp_path, each=20)
+    follow(desk, README)
+    code = "\n".join(blocks(README[0], "python"))
+    assert "trials=20" in code
+    (desk / "notebook.py").write_text(code.replace("trials=20", "trials=3"))
+    typed(desk, f"{sys.executable} notebook.py")
+    (card,) = blocks(desk / "leaves-best" / "README.md", "python")
+    (desk / "card.py").write_text(card.replace("folder/with/a/few/images", "my-new-class"))
+    typed(desk, f"{sys.executable} card.py")
+    for made in ("sheet.png", "samples.png", "runs/leaves/report.html", "cluster-slurm"):
+        assert (desk / made).exists()
+    for line in sentences():
+        typed(desk, line)
 
 
 @pytest.mark.slow
 def test_the_guides_can_be_followed(desk):
-    for page in TOLD:
-        assert commands(page)
-        for line in commands(page):
-            done = typed(desk, line)
-            assert done.returncode == 0, f"{page}: {line}\n{done.stdout}{done.stderr}"
+    follow(desk, FOLLOWED)
     for made in ("sheet.png", "leaves.yaml", "samples.png", "report.html", "leaves-best/README.md"):
         assert (desk / made).is_file()
-    code = "\n".join(blocks("from-python", "python"))
-    (desk / "notebook.py").write_text(code)
-    done = typed(desk, f"{sys.executable} notebook.py")
-    assert done.returncode == 0, done.stderr
+    (desk / "notebook.py").write_text("\n".join(blocks(GUIDES / "from-python.md", "python")))
+    typed(desk, f"{sys.executable} notebook.py")
+
+
+def test_every_line_for_a_shell_is_typed_or_has_a_reason():
+    told = [line for page in PAGES for line in lines(page)]
+    followed = {page.relative_to(ROOT).as_posix() for page in (*README, *FOLLOWED)}
+    for line in told:
+        makes = line.text.startswith(REHEARSED)
+        assert makes or line.reason or line.page in followed, line
+    for how in LEFT_OUT:
+        assert any(re.match(how, line.text) for line in told), f"no page says {how!r} any more"
+
+
+def test_targets_of_make_say_what_they_would_do():
+    for line in {line.text for page in PAGES for line in lines(page)}:
+        if line.startswith(REHEARSED):
+            assert typed(ROOT, line.replace("make", "make -n", 1))
+
+
+def sentences() -> list[str]:
+    """Commands within sentences, with something put for the words in capitals."""
+    found = []
+    for line in dict.fromkeys(line.text for page in PAGES for line in quoted(page)):
+        command, words = verb(line)
+        bare = not words and any(param.required for param in command.params)
+        if line not in SAID_ONLY and not bare:
+            found.append(" ".join(FILLED.get(word, word) for word in line.split()))
+    return found
+
+
+def test_options_that_are_shown_exist():
+    commands = [
+        line
+        for page in PAGES
+        for line in (*lines(page), *quoted(page))
+        if re.match(r"(?:\S*/)?metasearch ", line.text)
+    ]
+    assert len(commands) > 60
+    for line in commands:
+        command, words = verb(line.text)
+        assert not getattr(command, "commands", {}), f"{line.page}: {line.text} is no verb"
+        known = {option for one in command.params for option in one.opts} | {"--help"}
+        given = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+        assert given <= known, f"{line.page}: {line.text}"
+
+
+def verb(line: str):
+    """The verb of a command, and the words behind it."""
+    command, words = the_program(), line.split()[1:]
+    while words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words.pop(0)]
+    return command, words
+
+
+@cache
+def the_program():
+    from typer.main import get_command
+
+    from metasearch.cli.app import build
+
+    return get_command(build())
+
+
+@pytest.mark.slow
+def test_benchmarks_that_are_shown_know_their_options(tmp_path):
+    told = [line for page in PAGES for line in lines(page) if "-m benchmarks." in line.text]
+    for line in {line.text.partition(" -m ")[2]: line for line in told}.values():
+        module, *words = line.text.partition(" -m ")[2].split()
+        text = subprocess.run(
+            [sys.executable, "-m", module, "--help"],
+            cwd=ROOT,
+            env=surroundings(tmp_path),
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        given = {word for word in words if word.startswith("--")}
+        assert given <= set(re.findall(r"--[a-z-]+", text)), line
 
 
 def test_the_class_of_the_guide_to_plug_ins_registers_itself(desk):
-    (code,) = blocks("plug-ins", "python")
+    (code,) = blocks(GUIDES / "plug-ins.md", "python")
     (desk / "my_module.py").write_text(code)
-    done = typed(
+    told = typed(
         desk, f"METASEARCH_PLUGINS=my_module PYTHONPATH={ROOT}:. metasearch components mine"
     )
-    assert done.returncode == 0, done.stderr
-    assert "(from the module my_module)" in done.stdout
+    assert "(from the module my_module)" in told
