@@ -117,7 +117,7 @@ def evenness(story: Story, trial: int) -> Scene | None:
             ends.append(f"{axis} as if {number(effective)} had equal chances")
     if not lines:
         return None
-    x, y = Axis("gradient evaluations", low=0.0), Axis("evenness of chances", low=0.0)
+    x, y = Axis("gradient evaluations", low=0.0), Axis("evenness of chances", low=0.0, high=1.0)
     marks = draw_curves(lines, x, y, size=(900.0, 240.0))
     about = f"Entropy, 1 for equal chances. At the end: {', '.join(ends)}."
     return scene(marks, "How evenly the rules choose", about, (900.0, 240.0))

@@ -63,7 +63,7 @@ def trials_table(story: Story) -> Table:
     rows = [_trial_row(story, record, placed) for placed, record in ordered[:SHOWN]]
     head = [
         ("trial", False), ("rank", True), ("score", True), ("95 % interval", True),
-        ("shrunk", True), ("behind", True), ("", False), ("state", False),
+        ("shrunk", True), ("behind", True), ("settled", False), ("state", False),
         ("gradients", True), ("time", True), ("drawn", False),
     ]  # fmt: skip
     more = len(ordered) - len(rows)
@@ -191,7 +191,7 @@ class Trouble:
 
     state: str
     why: str
-    gist: str
+    gist: str  # the last line of the error, of several without its numbers
     trials: Sequence[str]
     example: str  # the last lines of the first one's error
     commands: Sequence[str]  # that show or repeat it
@@ -215,13 +215,14 @@ def _trouble(
     first = records[0]
     outcome = first.outcome
     error = (outcome.error or outcome.detail) if outcome else ""
-    lines = error.strip().splitlines()[-LINES:]
+    shown = error.strip().splitlines()[-LINES:]
+    lines = [line if len(line) < 300 else line[:300] + "…" for line in shown]
     return Trouble(
         state=state,
         why=WHY.get(reason, reason),
-        gist=cause,
+        gist=lines[-1] if cause and len(records) == 1 else cause,
         trials=[record.info.name for record in records],
-        example="\n".join(line if len(line) < 300 else line[:300] + "…" for line in lines),
+        example="\n".join(lines),
         commands=[
             f"metasearch {verb} {called(story)} {first.number}"
             for verb in ("show", *(["reproduce"] if state == "failed" else []))
