@@ -10,9 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metasearch.api.html import table
+from metasearch.api.html import picture, table
 from metasearch.errors import EnvironmentFault, RunError
-from metasearch.observe.text import interval
+from metasearch.observe.text import flat, interval
+from metasearch.registry import nearest
 from metasearch.report import PLOTS, Gallery, Story, gallery, leave_report
 from metasearch.search.leaders import Leaders, Place
 from metasearch.search.ledger import Record, Run
@@ -99,6 +100,14 @@ class Trial:
     def __repr__(self) -> str:
         low, high = self.ci95 or (None, None)
         return f"<trial {self.name}: {self.state}, {interval(self.score, low, high)}>"
+
+    def _repr_html_(self) -> str:
+        """What it drew, how it ended, and its latest picture."""
+        low, high = self.ci95 or (None, None)
+        told = [(self.run.info.score, interval(self.score, low, high)), *flat(dict(self.params))]
+        sheet = self.samples()
+        seen = picture(sheet, f"support, before and after of {self.name}") if sheet else ""
+        return table(["", f"{self.name}: {self.state}"], told) + seen
 
 
 class Plots:
@@ -264,4 +273,7 @@ def open(run: str | Path) -> Result:
     for folder in (Path(run), home / run):
         if (folder / "manifest.json").is_file():
             return Result.of(folder)
-    raise RunError(f"{run!r} is no run folder, and there is no such run in {home}.")
+    known = sorted(found.parent.name for found in home.glob("*/manifest.json"))
+    there = f"runs in {home}: {', '.join(known)}" if known else f"there are no runs in {home}"
+    near = nearest(str(run), known)
+    raise RunError(f"{str(run)!r} is no run folder, and no run is called so; {there}.{near}")

@@ -92,10 +92,10 @@ class Scene:
     marks: Sequence[Mark]
 
     def _repr_html_(self) -> str:
-        """As a notebook shows it."""
+        """As a notebook shows it: with its title, and on paper, for a notebook may be dark."""
         from metasearch.drawing.svg import to_svg
 
-        return to_svg(self)
+        return f'<div style="background:{LIGHT["paper"]}">{to_svg(self.with_title())}</div>'
 
     def with_title(self) -> Scene:
         """The same with its title above it, for where no page says it."""

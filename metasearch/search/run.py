@@ -123,11 +123,13 @@ def _sit(
     backend: Backend,
     signals: Signals,
 ) -> Ending:
-    with backend, contextlib.ExitStack() as stack:
+    # A search that is typed again when all is done has no use for a cluster.
+    over = len(opened.past) >= plan.search.trials and all(r.outcome for r in opened.past)
+    with contextlib.nullcontext() if over else backend, contextlib.ExitStack() as stack:
         signals.rearm()
         signals.raises = backend.in_process
         advice = plan.advice(opened.sampler, opened.first)
-        if plan.search.gpus_per_trial == "auto":
+        if plan.search.gpus_per_trial == "auto" and not over:
             plan = _sized(plan, ledger, backend)
         study = Study(ledger.folder / "study.journal", plan.space, advice, opened.past)
         stack.callback(study.close)
@@ -135,5 +137,6 @@ def _sit(
         pace = plan.pace(opened.first)
         conductor = Conductor(info, ledger, study, audience, signals, plan.fill, pace)
         conductor.resume(opened.past)
-        backend.run(conductor)
+        if not over:
+            backend.run(conductor)
         return conductor.conclusion

@@ -44,7 +44,7 @@ def test_a_run_is_opened_by_its_folder_or_its_name_wherever_it_was_moved(folder,
     assert metasearch.open("planted").name == "planted"
     shutil.move(folder, folder.with_name("moved"))
     assert len(metasearch.open(folder.with_name("moved")).trials) == 6
-    with pytest.raises(RunError, match="no such run"):
+    with pytest.raises(RunError, match="no run is called so"):
         metasearch.open("planted")
 
 
@@ -78,6 +78,9 @@ def test_a_notebook_shows_runs_plots_and_pictures(folder):
     shown = found._repr_html_()
     assert shown.count("<tr>") == 1 + sum(t.state == "complete" for t in found.trials)
     assert "<svg" in found.plot.history()._repr_html_()
+    trial = found.best._repr_html_()
+    assert all(path in trial for path in found.best.params)
+    assert ("data:image/png" in trial) == (found.best.samples() is not None)
     assert "history" in dir(found.plot)
     with pytest.raises(AttributeError, match="there are"):
         _ = found.plot.histroy

@@ -86,6 +86,24 @@ def test_more_trials_prolong_a_finished_search(tmp_path):
     assert summary.run.info.trials == 4
 
 
+def test_a_finished_search_run_again_starts_nothing_to_run_trials_on(tmp_path):
+    class Absent:
+        in_process = True
+
+        def __enter__(self):
+            raise AssertionError("a cluster was started for nothing")
+
+        def __exit__(self, *_):
+            pass
+
+    folder = tmp_path / "run"
+    search(plan({}, trials=3), folder)
+    told = search(plan({}, trials=3), folder, backend=Absent())
+    assert (told.ending, told.exit_code) == ("trials", 0)
+    with pytest.raises(AssertionError, match="for nothing"):
+        search(plan({}, trials=4), folder, backend=Absent())
+
+
 def test_a_finished_search_run_again_does_nothing(tmp_path):
     account = tmp_path / "account"
     for _ in range(2):
