@@ -162,13 +162,14 @@ def _short(said: Sequence[str]) -> bool:
 
 def _settings(run: str, places: Sequence[Place]) -> list[str]:
     """What the first drew, one below the other, where it is too much for a line."""
-    from metasearch.observe.text import drawn, flat
+    from metasearch.observe.text import drawn, setting
 
     if not places or _short([drawn(place.record.info.params) for place in places]):
         return []
     first = places[0].record
+    told = pairs([(path, setting(value)) for path, value in first.info.params.items()])
     others = f"; of others: {command('show', run, 'TRIAL')}" if len(places) > 1 else ""
-    return [f"\ndrawn by {first.info.name}{others}", pairs(flat(dict(first.info.params)))]
+    return [f"\ndrawn by {first.info.name}{others}", told]
 
 
 def _samples(info: SearchInfo, places: Sequence[Place]) -> str:

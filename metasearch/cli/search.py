@@ -200,7 +200,7 @@ def _export_once(file: SearchFile, run: Run, bundle: Path) -> dict[str, Any]:
 def _present(run: Run, bundle: Path, report: dict[str, Any], *, as_json: bool) -> None:
     from metasearch.cli import facts
     from metasearch.cli.exported import report_text
-    from metasearch.observe.text import flat
+    from metasearch.observe.text import setting
     from metasearch.search.examples import examples_of
 
     if as_json:
@@ -211,7 +211,7 @@ def _present(run: Run, bundle: Path, report: dict[str, Any], *, as_json: bool) -
     examples = examples_of(run, winner.number)
     name = called(run.folder)
     result(f"the best recipe is {winner.info.name}")
-    result(pairs(flat(dict(winner.info.params))))
+    result(pairs([(path, setting(value)) for path, value in winner.info.params.items()]))
     result()
     result(report_text(report))
     result()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from metasearch.observe.base import SearchInfo
 from metasearch.observe.columns import Column, cells
 from metasearch.observe.standing import Ended
-from metasearch.observe.text import interval, markdown_table
+from metasearch.observe.text import interval, markdown_table, setting
 
 
 def leaderboard(
@@ -21,7 +21,8 @@ def leaderboard(
     for place, (trial, outcome) in enumerate(leaders[:most], 1):
         row = cells(shown, trial.params)
         score = interval(outcome.score, outcome.low, outcome.high)
-        rows.append([place, trial.name, score, *(row.get(column.name, "") for column in shown)])
+        drew = [setting(row.get(column.name, "")) for column in shown]
+        rows.append([place, trial.name, score, *drew])
     head = ["", "trial", score_title(search), *(column.name for column in shown)]
     return f"Scores in {search.unit}.\n\n{markdown_table(head, rows)}"
 

@@ -42,16 +42,16 @@ _LAYOUT: Layout = {
         "score with its 95 % interval": ("Margin", ["score/unseen", "score/low", "score/high"]),
         "after and before adapting": ("Multiline", ["^score/unseen$", "^score/before$"]),
     },
-    "Strategy": {
-        "evenness of chances, 1 for equal": ("Multiline", [f"^{TRAINING}/strategy/.*/entropy$"]),
-        "largest chance": ("Multiline", [f"^{TRAINING}/strategy/.*/largest$"]),
-    },
     "Search": {
         "best so far": ("Margin", ["search/best", "search/best_low", "search/best_high"]),
         "how trials ended": ("Multiline", ["^search/(ended|pruned|failed)$"]),
     },
     "Cost": {"seconds": ("Multiline", [f"^{TRAINING}/cost/seconds$"])},
     "Training": {"losses": ("Multiline", [f"^{TRAINING}/loss/"])},
+    "Strategy": {
+        "evenness of chances, 1 for equal": ("Multiline", [f"^{TRAINING}/strategy/.*/entropy$"]),
+        "largest chance": ("Multiline", [f"^{TRAINING}/strategy/.*/largest$"]),
+    },
 }
 _EARLY = 8  # trials after each of which `_search` is drawn anew; later, after each tenth more
 

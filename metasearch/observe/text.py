@@ -103,10 +103,16 @@ def drawn(params: Mapping[str, Any]) -> str:
     'outer.lr=0.00123 models[0]=vae'
     """
 
-    def shown(value: Any) -> str:
-        return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return " ".join(f"{path}={setting(value)}" for path, value in params.items())
 
-    return " ".join(f"{path}={shown(value)}" for path, value in params.items())
+
+def setting(value: object) -> str:
+    """A value as people take it in; in full it is in the recipe.
+
+    >>> setting(0.0015066811787361658), setting(10.0), setting(16), setting("vae")
+    ('0.00151', '10', '16', 'vae')
+    """
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def short_paths(paths: Sequence[str]) -> dict[str, str]:

@@ -397,7 +397,7 @@ def test_charts_that_belong_together_are_drawn_together(played):
     (event,) = loaded(played[0], SEARCH_RUN).Tensors(metadata.CONFIG_SUMMARY_TAG)
     layout = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0])
     assert [c.title for c in layout.category] == [
-        "Unseen tasks", "Strategy", "Search", "Cost", "Training",
+        "Unseen tasks", "Search", "Cost", "Training", "Strategy",
     ]  # fmt: skip
     band = layout.category[0].chart[0].margin.series[0]
     assert (band.value, band.lower, band.upper) == ("score/unseen", "score/low", "score/high")
