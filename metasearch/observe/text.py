@@ -102,7 +102,6 @@ def drawn(params: Mapping[str, Any]) -> str:
     >>> drawn({"outer.lr": 0.00123456, "models[0]": "vae"})
     'outer.lr=0.00123 models[0]=vae'
     """
-
     return " ".join(f"{path}={setting(value)}" for path, value in params.items())
 
 
