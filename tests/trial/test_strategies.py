@@ -12,7 +12,7 @@ import torch
 from metasearch.algorithms import MAML, Joint, Reptile
 from metasearch.algorithms.mixture import MixtureAdapter
 from metasearch.engine.base import InnerLoop
-from metasearch.models import GAN, VAE
+from metasearch.models import AAE, GAN, VAE, VAEGAN, SetVAE
 from metasearch.models.nets import Mlp
 from metasearch.models.taught import divergence
 from metasearch.rng import Stream
@@ -215,6 +215,20 @@ def test_who_plays_learns_and_whoever_is_asked_is_paid_and_stays_as_it_is(bench,
     images = 3 * (3 + 4)
     assert spent[0.5] - spent[0.0] == 2 * images
     assert any(not torch.equal(moved[0.0][name], moved[0.5][name]) for name in moved[0.0])
+
+
+def test_families_with_an_encoder_teach_each_other_whatever_else_they_are(bench):
+    families = (VAE, AAE, VAEGAN, SetVAE)
+    cfg = dataclasses.replace(
+        taught_by(0.5), models=tuple(family(latent=4, net=NET) for family in families)
+    )
+    assert not list(problems(cfg))
+    practice = Trial.open(cfg, bench).practice
+    before = copies(practice.population.members)
+    steps(practice, range(8))  # four turns
+    for old, new in zip(before, copies(practice.population.members), strict=True):
+        assert any(not torch.equal(old[name], new[name]) for name in old)
+        assert all(bool(p.isfinite().all()) for p in new.values())
 
 
 def test_models_that_make_no_image_of_an_image_cannot_learn_from_each_other():
