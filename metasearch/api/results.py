@@ -15,6 +15,7 @@ from metasearch.errors import EnvironmentFault, RunError
 from metasearch.observe.text import flat, interval
 from metasearch.registry import nearest
 from metasearch.report import PLOTS, Gallery, Story, gallery, leave_report
+from metasearch.search.home import looked_at
 from metasearch.search.leaders import Leaders, Place
 from metasearch.search.ledger import Record, Run
 
@@ -270,7 +271,7 @@ def open(run: str | Path) -> Result:
         RunError: there is none, or it is damaged.
     """
     home = Path(os.environ.get("METASEARCH_HOME") or "runs")
-    for folder in (Path(run), home / run):
+    for folder in map(looked_at, (run, home / run)):
         if (folder / "manifest.json").is_file():
             return Result.of(folder)
     known = sorted(found.parent.name for found in home.glob("*/manifest.json"))

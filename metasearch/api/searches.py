@@ -13,6 +13,7 @@ from metasearch.api.results import Result
 from metasearch.errors import ConfigError
 from metasearch.observe.base import Observer
 from metasearch.observe.text import span
+from metasearch.search.addresses import to_search
 from metasearch.search.config import SearchFile
 from metasearch.space import Draw, inline, size
 
@@ -143,7 +144,7 @@ def load(
     given = {**(settings or {}), **{f"search.{key}": value for key, value in search.items()}}
     file = SearchFile.load(path, [f"{key}={inline(value)}" for key, value in given.items()])
     runs = Path(out or os.environ.get("METASEARCH_HOME") or "runs")
-    return Search(file, runs / file.search.name)
+    return Search(file, to_search(runs / file.search.name))
 
 
 def _check_reach(file: SearchFile, plugins: Mapping[str, str]) -> None:

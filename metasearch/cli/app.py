@@ -26,6 +26,8 @@ from metasearch.cli.space import space_verbs
 from metasearch.cli.submit import submit
 from metasearch.cli.train import train
 from metasearch.errors import ConfigError, EnvironmentFault, MetasearchError
+from metasearch.folders import cache_folder
+from metasearch.search.addresses import is_address
 
 VERBS = {
     "Search": (
@@ -60,8 +62,11 @@ VERBS = {
         data.doctor,
     ),
 }
-# What an extra brings, and a bare installation for loading bundles does without.
-_SEARCH_EXTRA = {"matplotlib", "optuna", "ray", "scipy", "tensorboard"}
+# What extras bring, and a bare installation for loading bundles does without.
+_EXTRAS = (
+    ("search", "Searching", {"matplotlib", "optuna", "ray", "scipy", "tensorboard"}),
+    ("s3", "A run in a bucket", {"boto3", "botocore"}),
+)
 
 
 # What a whole installation brings, by the name it is imported under.
@@ -145,9 +150,10 @@ def _told(error: Exception) -> MetasearchError | None:
     """What is no fault of ours although we did not raise it, in our words."""
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or "").partition(".")[0]
-        if package in _SEARCH_EXTRA:
-            text = f"{package} is not installed. Searching needs it: "
-            return EnvironmentFault(f"{text}pip install 'metasearch[search]'")
+        for extra, what, packages in _EXTRAS:
+            if package in packages:
+                text = f"{package} is not installed. {what} needs it: "
+                return EnvironmentFault(f"{text}pip install 'metasearch[{extra}]'")
         if package in _CORE:
             text = f"{package} is not installed. The command needs it: "
             return EnvironmentFault(f"{text}pip install {_CORE[package]}")
@@ -166,7 +172,7 @@ def _crash(error: Exception) -> int:
     again = "metasearch --debug " + " ".join(sys.argv[1:2]) + " ..."
     note(f"error: {type(error).__name__}: {error}")
     try:
-        folder = home() / ".crashes"
+        folder = (cache_folder() if is_address(home()) else home()) / ".crashes"
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
         file.write_text(f"metasearch {__version__}\n{sys.argv}\n\n{trace}", encoding="utf-8")

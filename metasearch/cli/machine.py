@@ -17,7 +17,9 @@ from typing import Literal
 from metasearch import __version__
 from metasearch.cli.output import result, result_json
 from metasearch.cli.places import home, short
-from metasearch.errors import MetasearchError
+from metasearch.errors import EnvironmentFault, MetasearchError
+from metasearch.search.addresses import is_address, to_search
+from metasearch.search.home import home_of
 
 ENOUGH_DISK = 2 * 2**30
 ENOUGH_MEMORY = 2 * 2**30
@@ -121,6 +123,9 @@ def _memory() -> Iterator[Finding]:
 
 
 def _runs() -> Iterator[Finding]:
+    if is_address(home()):
+        yield _bucket(home())
+        return
     folder = home()
     existing = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
     try:
@@ -135,6 +140,15 @@ def _runs() -> Iterator[Finding]:
     fits = free >= ENOUGH_DISK
     advice = "" if fits else "Set METASEARCH_HOME to a larger disk."
     yield Finding("disk", "ok" if fits else "warn", f"{free / 2**30:.0f} GB free", advice)
+
+
+def _bucket(place: Path) -> Finding:
+    kept = home_of(to_search(place))
+    try:
+        kept.prove()
+    except EnvironmentFault as fault:
+        return Finding("runs", "fail", str(fault))
+    return Finding("runs", "ok", f"{kept.where} can be written, on conditions, too")
 
 
 def _lock(handle: int) -> None:

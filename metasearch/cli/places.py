@@ -12,22 +12,24 @@ import typer
 
 from metasearch.errors import RunError
 from metasearch.registry import nearest
+from metasearch.search.addresses import address_of, is_address, to_search
+from metasearch.search.home import looked_at, runs_at
 
 
 def home() -> Path:
-    """The folder of all runs: METASEARCH_HOME, or `runs` here."""
+    """The folder of all runs, or its address: METASEARCH_HOME, or `runs` here."""
     return Path(os.environ.get("METASEARCH_HOME") or "runs")
 
 
 def run_folders() -> list[Path]:
     """The run folders in `home`, by name."""
-    if not home().is_dir():
-        return []
-    return sorted(p.parent for p in home().glob("*/manifest.json"))
+    return runs_at(home())
 
 
 def names_of_runs(incomplete: str) -> list[str]:
     """What a shell may complete the name of a run to."""
+    if is_address(home()):  # not while somebody types
+        return []
     return [folder.name for folder in run_folders() if folder.name.startswith(incomplete)]
 
 
@@ -43,30 +45,38 @@ def numbers_of_trials(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def find_run(run: str) -> Path:
-    """The folder of a run given as a path or as a name in `home`.
+    """The folder of a run given as a path, an address or a name in `home`, to look at.
 
     Raises:
         RunError: there is none; the message names the nearest.
     """
-    for folder in (Path(run), home() / run):
+    for place in (run, home() / run):
+        folder = looked_at(place)
         if (folder / "manifest.json").is_file():
             return folder
     known = [folder.name for folder in run_folders()]
-    there = f"runs in {home()}: {', '.join(known)}" if known else f"there are no runs in {home()}"
+    there = f"runs in {short(home())}: {', '.join(known)}"
+    there = there if known else f"there are no runs in {short(home())}"
     raise RunError(
         f"{run!r} is no run folder, and no run is called so; {there}.{nearest(run, known)}"
     )
 
 
 def short(path: Path) -> str:
-    """A path as seen from here, if it is below."""
+    """A path as seen from here, if it is below; of a copy, the address."""
+    if address := address_of(path):
+        return address
     absolute, here = path.absolute(), Path.cwd()
     return str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute)
 
 
 def called(run: Path) -> str:
     """What to type for a run: its name, if that finds it."""
-    return run.name if (home() / run.name).absolute() == run.absolute() else short(run)
+    return (
+        run.name
+        if to_search(home() / run.name).absolute() == to_search(run).absolute()
+        else short(run)
+    )
 
 
 def program() -> str:

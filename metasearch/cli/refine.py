@@ -11,6 +11,7 @@ from metasearch.cli.launch import conclude, launch
 from metasearch.cli.output import Json, note
 from metasearch.cli.places import RunName, find_run
 from metasearch.cli.search import Concurrent, Name, Time, Where
+from metasearch.search.addresses import to_search
 
 
 def refine(
@@ -44,7 +45,7 @@ def refine(
         "backend": backend,
     }
     given = {key: value for key, value in asked.items() if value is not None}
-    place = folder.with_name(name or f"{folder.name}-refined")
+    place = to_search(folder.with_name(name or f"{folder.name}-refined"))
     file = lay_out(found, record, place, given, share=share)
     score = record.outcome.score if record.outcome else None
     note(f"from {record.info.name}, {math.nan if score is None else score:.4g} on search tasks")

@@ -14,6 +14,8 @@ from metasearch.cli.places import RunName, called, command, find_run, home, shor
 from metasearch.cli.rehearse import rehearse
 from metasearch.cli.report import leave_report
 from metasearch.errors import RunError
+from metasearch.search.addresses import to_search
+from metasearch.search.home import fetched, home_of
 
 if TYPE_CHECKING:
     from metasearch.search.config import SearchFile
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 
 Name = Annotated[str | None, typer.Option(help="What the run is called; else as the file.")]
 Out = Annotated[
-    Path | None, typer.Option(help="The folder of runs to put it in; else METASEARCH_HOME.")
+    Path | None,
+    typer.Option(help="The folder of runs to put it in, or s3://...; else METASEARCH_HOME."),
 ]
 Trials = Annotated[int | None, typer.Option(help="At most so many trials.")]
 Time = Annotated[str | None, typer.Option(help="Ask no new trials after it: 150s, 20m, 1h30m.")]
@@ -89,7 +92,7 @@ def search(
         "backend": backend,
     }
     loaded = _load(file, settings or [], flags)
-    folder = (out or home()) / loaded.search.name
+    folder = to_search((out or home()) / loaded.search.name)
     how: Resume = "extend" if extend and resume == "auto" else resume
     if dry_run:
         rehearse(loaded, folder, as_json=as_json)
@@ -124,7 +127,7 @@ def resume(
     }
     loaded = _load(folder / "search.yaml", [], flags)
     raise typer.Exit(
-        conclude(launch(loaded, folder, resume="must", address=address), as_json=as_json)
+        conclude(launch(loaded, to_search(folder), resume="must", address=address), as_json=as_json)
     )
 
 
@@ -153,9 +156,9 @@ def quickstart(
         "backend": backend,
     }
     loaded = _load(spaces() / "quickstart.yaml", settings or [], flags)
-    folder = (out or home()) / loaded.search.name
+    folder = to_search((out or home()) / loaded.search.name)
     bundle = folder.with_name(f"{folder.name}-best")
-    if bundle.exists() and not (folder / "manifest.json").exists():
+    if home_of(bundle).names() and "manifest.json" not in home_of(folder).names():
         raise RunError(
             f"{short(bundle)} is of an earlier search. Remove it, or give another --name."
         )
@@ -183,7 +186,7 @@ def _export_once(file: SearchFile, run: Run, bundle: Path) -> dict[str, Any]:
     from metasearch.search.export import export
     from metasearch.search.files import read_json
 
-    if (known := read_json(bundle / "report.json")) is not None:
+    if (known := read_json(fetched(bundle) / "report.json")) is not None:
         note(f"{short(bundle)} was exported before")
         return known
     if bundle.exists():
@@ -209,6 +212,7 @@ def _present(run: Run, bundle: Path, report: dict[str, Any], *, as_json: bool) -
         return
     winner = next(t for t in run.trials if t.number == report["trial"])
     examples = examples_of(run, winner.number)
+    home_of(run.folder).push("examples")
     name = called(run.folder)
     result(f"the best recipe is {winner.info.name}")
     result(pairs([(path, setting(value)) for path, value in winner.info.params.items()]))

@@ -12,6 +12,7 @@ from metasearch.cli.look import status_text
 from metasearch.cli.output import Json, note, result, result_json
 from metasearch.cli.places import called, command, home, short
 from metasearch.errors import RunError
+from metasearch.search.addresses import to_search
 
 if TYPE_CHECKING:
     from metasearch.search.config import SearchFile
@@ -47,7 +48,7 @@ def train(
     file = read_recipe(recipe, [*(settings or []), *given], name)
     if bundle is not None and bundle.exists():
         raise RunError(f"{short(bundle)} exists already. Choose another place, or remove it.")
-    folder = home() / file.search.name
+    folder = to_search(home() / file.search.name)
     summary = launch(file, folder)
     told = facts.of_run(summary.run)
     if summary.exit_code:

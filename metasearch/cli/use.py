@@ -12,6 +12,7 @@ from metasearch.cli.output import Json, note, result, result_json, table
 from metasearch.cli.places import RunName, command, find_run, short
 from metasearch.cli.report import leave_report
 from metasearch.errors import ConfigError
+from metasearch.search.home import fetched, home_of, looked_at
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,7 +67,7 @@ def export(
     from metasearch.search.process import limit_threads
 
     folder = find_run(run)
-    bundle = out or folder.with_name(f"{folder.name}-best")
+    bundle = looked_at(out) if out else fetched(folder.with_name(f"{folder.name}-best"))
     search = SearchFile.load(folder / "search.yaml").search
     limit_threads(search.cpus_per_trial)
     asked: dict[str, Any] = {
@@ -97,6 +98,7 @@ def _tell_how_to_use(run: Run, trial: int, bundle: Path) -> None:
     from metasearch.search.examples import examples_of
 
     examples = examples_of(run, trial)
+    home_of(run.folder).push("examples")
     picture = ("--support", short(examples), "-n", 16, "-o", "samples.png")
     note(f"use it: {command('generate', short(bundle), *picture)}")
 
@@ -146,7 +148,7 @@ def generate(
     from metasearch.bundle.adapted import picture, save_images
     from metasearch.bundle.load import load_bundle
 
-    loaded = load_bundle(bundle)
+    loaded, support = load_bundle(looked_at(bundle)), looked_at(support)
     images, labels = _images(loaded, [support, *(more or [])], grid, crop)
     adapted = loaded.adapt(images, steps=steps, seed=seed, labels=labels)
     samples, asked = _drawn(adapted, support, n, seed)
@@ -236,7 +238,7 @@ def evaluate(
     from metasearch.observe.text import interval
     from metasearch.trial.gmn import Protocol
 
-    loaded = load_bundle(bundle)
+    loaded = load_bundle(looked_at(bundle))
     source = None if tasks is None else other_source(loaded, tasks)
     if protocol is not None:
         asked = Protocol(episodes=episodes, importance=importance)

@@ -20,6 +20,7 @@ from metasearch.report.headline import headline
 from metasearch.report.pictures import gallery
 from metasearch.report.story import Story
 from metasearch.search.files import to_json, write_atomically
+from metasearch.search.home import home_of
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -46,6 +47,7 @@ def write_report(folder: Path | str, to: Path | None = None) -> Path:
             f"{path}: there is no folder {path.parent}. Make it, or name another file."
         )
     write_atomically(path, render(story), sync=False)
+    home_of(path.parent).keep(path.name)
     return path
 
 

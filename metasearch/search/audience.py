@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from metasearch.observe.base import Observer, Outcome, SearchInfo, TrialInfo
+from metasearch.search.home import Home
 from metasearch.trial.report import Report
 
 log = logging.getLogger(__name__)
@@ -52,3 +53,27 @@ class Audience:
             except Exception:
                 log.exception("%s failed and is left out from here on", type(observer).__name__)
                 self._observers.remove(observer)
+
+
+class Uploads(Observer):
+    """Keeps what observers before it made of a trial once that is over."""
+
+    def __init__(self, home: Home) -> None:
+        """Nothing is kept yet."""
+        self._home = home
+
+    def opened(self, search: SearchInfo, past: Sequence[tuple[TrialInfo, Outcome]]) -> None:
+        """Nothing."""
+
+    def started(self, trial: TrialInfo) -> None:
+        """Nothing."""
+
+    def reported(self, trial: TrialInfo, report: Report) -> None:
+        """Nothing."""
+
+    def ended(self, trial: TrialInfo, outcome: Outcome) -> None:  # noqa: ARG002
+        """Keep its folder, and its curves."""
+        self._home.push(f"trials/{trial.name}", f"tensorboard/{trial.name}")
+
+    def closed(self, interrupted: bool) -> None:  # noqa: FBT001 - a plain event
+        """Nothing: all is kept when the search ends."""

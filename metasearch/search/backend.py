@@ -28,8 +28,8 @@ class Order:
 
     number: int
     name: str
-    folder: str  # of the trial; the runner finds there how far it came
-    config: Mapping[str, Any]  # resolved
+    folder: str  # of the trial, a path or an address; the runner finds there how far it came
+    config: Mapping[str, Any]  # resolved; where it starts is seen from the run folder
     bar: Mapping[str, Any] | None = None  # `racing.Bar` as data, if the trial has to race
 
     def to_data(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from metasearch.errors import ConfigError, EnvironmentFault
 from metasearch.observe.base import Limit, Outcome, SearchInfo, TrialInfo
 from metasearch.observe.text import gist
 from metasearch.search.audience import Audience
-from metasearch.search.backend import Message, Order, placed, trial_name
+from metasearch.search.backend import Message, Order, trial_name
 from metasearch.search.files import write_atomically
 from metasearch.search.ledger import Ledger, Record
 from metasearch.search.racing import Pace
@@ -184,8 +184,8 @@ class Conductor:
         pace = self._pace_of(info)
         bar = pace.bar() if pace else None
         data = bar.to_data() if bar else None
-        config = placed(info.config, self._ledger.folder.resolve())
-        return Order(info.number, info.name, str(folder.resolve()), config, data)
+        place = f"{self._ledger.home.where}/trials/{info.name}"
+        return Order(info.number, info.name, place, info.config, data)
 
     def _take_down(
         self, live: _Live, report: Report, samples: Mapping[str, Any] | None
@@ -250,7 +250,10 @@ class Conductor:
 
     def _no_room(self, trial: TrialInfo, error: str) -> EnvironmentFault:
         """What ends a search whose trials cannot write: they are not to blame, and stay to run."""
-        place, why = self._ledger.folder / "trials" / trial.name, error.strip().splitlines()[-1]
+        place, why = (
+            f"{self._ledger.home.where}/trials/{trial.name}",
+            error.strip().splitlines()[-1],
+        )
         return EnvironmentFault(
             f"{place}: the trial cannot write there ({why}). Make room or access, and give the "
             "same command again: nothing that finished is lost."

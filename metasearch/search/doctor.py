@@ -17,6 +17,7 @@ from metasearch.registry import revive
 from metasearch.search.advisors import SAMPLERS
 from metasearch.search.config import SearchFile
 from metasearch.search.files import read_json, write_atomically
+from metasearch.search.home import home_of
 from metasearch.search.journal import states_in
 from metasearch.search.lease import read_holder
 from metasearch.search.ledger import Ledger, Record, open_run, read_records
@@ -53,6 +54,7 @@ def mend_run(folder: Path) -> list[Wound]:
                 wound.mend()
         if not wounds:
             break
+    home_of(folder).push()
     return examine_run(folder)
 
 

@@ -28,6 +28,7 @@ from metasearch.search.confirm import Candidate, Tell, panel_of, rank
 from metasearch.search.ensemble import assemble
 from metasearch.search.evidence import gather_evidence
 from metasearch.search.files import read_json, to_json, write_atomically
+from metasearch.search.home import home_of
 from metasearch.search.leaders import Leaders
 from metasearch.search.ledger import Record, Run
 from metasearch.search.opening import OPENED
@@ -97,6 +98,8 @@ def export(
     }
     write_atomically(place / "exported.json", to_json(report) + "\n")
     _pack(run, winner, bench, report, place / "samples.png", folder)
+    home_of(folder).push()
+    home_of(run.folder).push()
     return report
 
 
@@ -228,6 +231,7 @@ def _record_opening(folder: Path, winner: Candidate, bench: Bench, *, again: boo
         "again": again,
     }
     write_atomically(folder / OPENED, to_json({"openings": [*_openings(folder), entry]}) + "\n")
+    home_of(folder).keep(OPENED)
 
 
 def _pack(

@@ -1,7 +1,8 @@
 """One writer per run folder: a lease with a fencing number, held by a living process.
 
 Whether a process of this host lives, the kernel knows. One of another host shows that it does by
-writing the lease anew; who wants it watches for that, and compares no clock with another.
+writing the lease anew; who wants it watches for that, and compares no clock with another. Where
+the lease is, in a file or in a bucket, a `Slot` knows; it is replaced only as it was seen.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from metasearch.errors import ConfigError, EnvironmentFault, MetasearchError, RunError
 from metasearch.registry import revive
-from metasearch.search.files import read_json, write_atomically
+from metasearch.search.files import write_atomically
 
 FILE = "lease.json"
 BEAT_S = 1.0  # the holder writes the lease anew so often
@@ -64,21 +66,76 @@ def read_holder(folder: Path) -> Holder:
     Raises:
         RunError: the file is damaged.
     """
-    data = read_json(folder / FILE)
     try:
-        holder: Holder = revive(Holder, data or {"fence": 0}, "lease")
-    except ConfigError as fault:
+        data = (folder / FILE).read_bytes()
+    except FileNotFoundError:
+        return Holder(0)
+    return revive_holder(data, str(folder / FILE))
+
+
+def revive_holder(data: bytes, where: str) -> Holder:
+    """A holder from the bytes of a lease, which is at `where`.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    try:
+        holder: Holder = revive(Holder, json.loads(data), "lease")
+    except (ConfigError, ValueError) as fault:
         raise RunError(
-            f"{folder / FILE}: damaged ({fault}) If no process searches there, delete the file."
+            f"{where}: damaged ({fault}) If no process searches there, delete the file."
         ) from fault
     return holder
+
+
+class Slot(Protocol):
+    """Where a lease is."""
+
+    where: str  # the run that it is of, for messages
+
+    def read(self) -> Holder:
+        """Who holds it; number 0 if nobody ever did.
+
+        Raises:
+            RunError: it is damaged.
+        """
+        ...
+
+    def swap(self, may: Callable[[Holder], bool], mine: Holder) -> bool:
+        """Put another holder there if the last one may be replaced, in one step; was it done?"""
+        ...
+
+
+class OnDisk:
+    """A lease in a file, under a lock of the file system; see `Slot`."""
+
+    def __init__(self, folder: Path) -> None:
+        """The file is in `folder`."""
+        self._folder = folder
+        self.where = str(folder.parent)
+
+    def read(self) -> Holder:
+        """See `Slot`."""
+        return read_holder(self._folder)
+
+    def swap(self, may: Callable[[Holder], bool], mine: Holder) -> bool:
+        """See `Slot`.
+
+        Raises:
+            EnvironmentFault: the file system cannot lock files.
+        """
+        with _alone(self._folder):
+            if not may(read_holder(self._folder)):
+                return False
+            _write(self._folder, mine)
+        return True
 
 
 class Lease:
     """The right to write into a run folder, from `acquire` to `release`."""
 
-    def __init__(self, folder: Path, holder: Holder) -> None:
-        self._folder = folder
+    def __init__(self, slot: Slot, holder: Holder) -> None:
+        self._slot = slot
         self._holder = holder
         self._renewed = time.monotonic()
         self._alone = threading.Lock()
@@ -86,7 +143,7 @@ class Lease:
         threading.Thread(target=self._beat, daemon=True).start()
 
     @classmethod
-    def acquire(cls, folder: Path, *, stale_s: float = STALE_S) -> Lease:
+    def acquire(cls, slot: Slot, *, stale_s: float = STALE_S) -> Lease:
         """Take the lease: at once if its holder died on this host, and if it was on another one,
         once it has been silent for `stale_s` seconds.
 
@@ -94,24 +151,21 @@ class Lease:
             RunError: another process holds it.
             EnvironmentFault: the file system cannot lock files.
         """
-        seen = read_holder(folder)
-        silent = seen.pid != 0 and not seen.here and _is_silent(folder, seen, stale_s)
-        with _alone(folder):
-            last = read_holder(folder)
-            free = last.pid == 0 or (last.here and not last.alive) or (silent and last == seen)
-            if not free:
-                raise RunError(_in_use(folder, last))
-            mine = Holder(
-                fence=last.fence + 1,
-                host=socket.gethostname(),
-                pid=os.getpid(),
-                born=_birth(os.getpid()),
-                since=time.time(),
-                renewed=time.time(),
-                elapsed_s=last.elapsed_s,
-            )
-            _write(folder, mine)
-        return cls(folder, mine)
+        seen = slot.read()
+        silent = seen.pid != 0 and not seen.here and _is_silent(slot, seen, stale_s)
+        free = seen.pid == 0 or (seen.here and not seen.alive) or silent
+        mine = Holder(
+            fence=seen.fence + 1,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            born=_birth(os.getpid()),
+            since=time.time(),
+            renewed=time.time(),
+            elapsed_s=seen.elapsed_s,
+        )
+        if not free or not slot.swap(lambda last: last == seen, mine):
+            raise RunError(_in_use(slot))
+        return cls(slot, mine)
 
     @property
     def fence(self) -> int:
@@ -129,10 +183,10 @@ class Lease:
         Raises:
             RunError: somebody did; nothing may be written any more.
         """
-        now = read_holder(self._folder)
+        now = self._slot.read()
         if now.fence != self.fence:
             raise RunError(
-                f"{self._folder.parent}: this search was taken over by process {now.pid} on "
+                f"{self._slot.where}: this search was taken over by process {now.pid} on "
                 f"{now.host!r} (lease {now.fence}, ours was {self.fence}). One process may write "
                 "into a run folder; this one stops here, and nothing that finished is lost."
             )
@@ -151,20 +205,20 @@ class Lease:
                 self._store(pid=self._holder.pid)
 
     def _store(self, pid: int) -> None:
-        with self._alone, _alone(self._folder):
-            lost = read_holder(self._folder).fence != self.fence
-            if lost or (pid and self._over.is_set()):
-                self._over.set()
+        with self._alone:
+            if pid and self._over.is_set():
                 return
             now = replace(self._holder, pid=pid, renewed=time.time(), elapsed_s=self.elapsed_s)
-            self._holder, self._renewed = now, time.monotonic()
-            _write(self._folder, self._holder)
+            if self._slot.swap(lambda last: last.fence == self.fence, now):
+                self._holder, self._renewed = now, time.monotonic()
+            elif self._slot.read().fence != self.fence:  # lost
+                self._over.set()
 
 
-def _is_silent(folder: Path, holder: Holder, seconds: float) -> bool:
+def _is_silent(slot: Slot, holder: Holder, seconds: float) -> bool:
     """Whether a lease stays as it is for so long, by the clock of this process."""
     end = time.monotonic() + seconds
-    while read_holder(folder) == holder:
+    while slot.read() == holder:
         if time.monotonic() >= end:
             return True
         time.sleep(_LOOK_S)
@@ -204,10 +258,11 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _in_use(folder: Path, holder: Holder) -> str:
+def _in_use(slot: Slot) -> str:
+    holder = slot.read()
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder.since))
     stop = f"kill {holder.pid}" if holder.here else f"ssh {holder.host} kill {holder.pid}"
     return (
-        f"{folder.parent}: in use by process {holder.pid} on {holder.host!r} since {when}. "
+        f"{slot.where}: in use by process {holder.pid} on {holder.host!r} since {when}. "
         f"One process at a time may run a search. Wait for it, or stop it with `{stop}`."
     )

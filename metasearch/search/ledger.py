@@ -17,13 +17,8 @@ from typing import Any, Literal
 
 from metasearch.errors import RunError
 from metasearch.observe.base import Outcome, SearchInfo, TrialInfo
-from metasearch.search.files import (
-    append_line,
-    read_json,
-    sync_folder,
-    to_json,
-    write_atomically,
-)
+from metasearch.search.files import append_line, read_json, sync_folder, to_json, write_atomically
+from metasearch.search.home import home_of
 from metasearch.search.lease import Lease, read_holder
 from metasearch.search.manifest import revive_info
 from metasearch.search.revival import (
@@ -227,14 +222,17 @@ class Ledger:
     """The only writer of a run folder's records; holds the lease."""
 
     def __init__(self, folder: Path) -> None:
-        """Take the lease of `folder`, which is made if it is not there.
+        """Take the lease of `folder`, which is made if it is not there, and bring it up to date.
 
         Raises:
             RunError: another process holds it.
         """
         (folder / "ledger").mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.lease = Lease.acquire(folder / "ledger")
+        self.home = home_of(folder)
+        self.home.prove()
+        self.lease = Lease.acquire(self.home.slot())
+        self.home.pull()
 
     def asked(
         self, info: TrialInfo, sampler_seed: int, notes: Mapping[str, Any] | None = None
@@ -272,15 +270,18 @@ class Ledger:
         self.lease.check()
         place = self.folder / "trials" / info.name
         append_line(place / "reports.jsonl", line_of(report, passed=passed))
+        self.home.keep(f"trials/{info.name}/reports.jsonl")
 
     def _write(self, name: str, data: Mapping[str, Any]) -> None:
         self.lease.check()
         write_atomically(self.folder / "ledger" / name, to_json(data) + "\n")
+        self.home.keep(f"ledger/{name}", new=True)
 
     def write_manifest(self, data: Mapping[str, Any]) -> None:
         """Describe the search; the one record that is written anew in each sitting."""
         self.lease.check()
         write_atomically(self.folder / "manifest.json", to_json(data) + "\n")
+        self.home.keep("manifest.json")
         sync_folder(self.folder.parent)
 
     def close(self) -> None:

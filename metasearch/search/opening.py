@@ -21,6 +21,7 @@ from metasearch.search.config import SearchConfig
 from metasearch.search.files import is_draft, read_json, to_json, write_atomically
 from metasearch.search.first import Point
 from metasearch.search.fit import Pick, pick
+from metasearch.search.home import Home
 from metasearch.search.ledger import FORMAT, Ledger, Record, open_run, read_records
 from metasearch.search.manifest import describe
 from metasearch.search.plan import Plan
@@ -44,24 +45,26 @@ class Opened:
     first: Sequence[Point]  # what is tried first
 
 
-def check_folder(folder: Path, resume: Resume) -> None:
+def check_home(home: Home, resume: Resume) -> None:
     """See that a folder may hold the search.
 
     Raises:
         RunError: it holds something else, or a search although it should not, or none.
     """
-    there = (folder / "manifest.json").exists()
+    names = home.names()
+    there = "manifest.json" in names
     if there and resume == "never":
-        raise RunError(f"{folder}: holds a search already. Give another --name, or --resume auto.")
+        raise RunError(
+            f"{home.where}: holds a search already. Give another --name, or --resume auto."
+        )
     if not there and resume == "must":
-        raise RunError(f"{folder}: no search to go on with. Use --resume auto to begin one.")
-    if folder.exists() and not there:
-        strange = {path.name for path in folder.iterdir() if not is_draft(path.name)} - _BEFORE
-        if strange:
-            raise RunError(
-                f"{folder}: not empty, and no run folder (it holds {min(strange)!r}). "
-                "Give another --name or --out."
-            )
+        raise RunError(f"{home.where}: no search to go on with. Use --resume auto to begin one.")
+    strange = {name for name in names if not is_draft(name)} - _BEFORE
+    if strange and not there:
+        raise RunError(
+            f"{home.where}: not empty, and no run folder (it holds {min(strange)!r}). "
+            "Give another --name or --out."
+        )
 
 
 def open_folder(

@@ -11,6 +11,7 @@ from metasearch import space
 from metasearch.errors import RunError
 from metasearch.registry import to_data
 from metasearch.search.config import SearchFile
+from metasearch.search.home import home_of
 from metasearch.search.ledger import Record, Run
 from metasearch.search.opening import OPENED
 from metasearch.search.worker import whole_checkpoints
@@ -50,8 +51,9 @@ def lay_out(
     Raises:
         RunError: `folder` is there already, or the trial's checkpoints are gone.
     """
-    if folder.exists():
-        raise RunError(f"{folder}: exists already. Resume it, or give another --name.")
+    home = home_of(folder)
+    if home.names():
+        raise RunError(f"{home.where}: exists already. Resume it, or give another --name.")
     found = whole_checkpoints(record.folder)
     if not found:
         raise RunError(f"{record.folder}: no whole checkpoint is left; choose another trial.")
@@ -64,6 +66,7 @@ def lay_out(
     kept = {k: before[k] for k in ("confirm", "baselines", "cpus_per_trial") if k in before}
     trial = _around(record.info.config, share)
     trial["start"] = to_data(Start.at(place, folder))
+    home.push()
     return SearchFile.from_yaml(space.dump({"search": {**kept, **given}, "trial": trial}))
 
 

@@ -54,7 +54,9 @@ def reproduce(record: Record, run: Path, trial: str = DEFAULT_TRIAL) -> Iterator
     runner = TrialRunner(trial, cpus=_cpus(run))
     with tempfile.TemporaryDirectory() as scratch:
         runner.start(
-            Order(record.number, record.info.name, scratch, placed(record.info.config, run))
+            Order(
+                record.number, record.info.name, scratch, placed(record.info.config, run.resolve())
+            )
         )
         try:
             for report in before:

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from metasearch.observe.base import Observer
-from metasearch.search.audience import Audience
+from metasearch.search.audience import Audience, Uploads
 from metasearch.search.backend import Backend, Resources
 from metasearch.search.conductor import Conductor, Ending
 from metasearch.search.config import SearchConfig
 from metasearch.search.files import named, read_json
+from metasearch.search.home import home_of
 from metasearch.search.ledger import Ledger, Run, open_run
 from metasearch.search.local import LocalBackend
-from metasearch.search.opening import Opened, Resume, check_folder, open_folder
+from metasearch.search.opening import Opened, Resume, check_home, open_folder
 from metasearch.search.plan import Plan
 from metasearch.search.pool import Pool
 from metasearch.search.signals import Signals
@@ -71,18 +72,21 @@ def run_search(
         RunError: the folder is in use, damaged, or does not fit the plan or `resume`.
         EnvironmentFault: the machine or cluster cannot run even one trial.
     """
-    check_folder(folder, resume)
+    home = home_of(folder)
+    check_home(home, resume)
     pool = Pool(folder) if plan.search.warm_start else None
-    audience = Audience([pool, *observers] if pool else observers)
+    audience = Audience([*([pool] if pool else []), *observers, Uploads(home)])
     ending: Ending = "interrupted"
     with named(folder), Signals() as signals, contextlib.closing(Ledger(folder)) as ledger:
         try:
             opened = open_folder(ledger, plan, data or {}, resume)
+            home.push()
             runner = backend or make_backend(plan.search, folder, trial)
             planned = replace(plan, fill=pool.after(plan.fill)) if pool else plan
             ending = _sit(planned, ledger, opened, audience, runner, signals)
         finally:
             audience.closed(interrupted=ending == "interrupted")
+        home.push()
     run = open_run(folder)
     code = signals.exit_code if ending == "interrupted" else 0 if run.best() else 3
     return Summary(run, ending, code)

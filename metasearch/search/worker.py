@@ -21,8 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from metasearch.errors import RunError
-from metasearch.search.backend import Message, Order
+from metasearch.search.addresses import to_search
+from metasearch.search.backend import Message, Order, placed
+from metasearch.search.bucket import StoreFault
 from metasearch.search.files import append_line, read_json, to_json, write_atomically
+from metasearch.search.home import CHECKPOINTS, fetched, home_of
 from metasearch.search.process import (
     StuckError,
     card_of,
@@ -43,6 +46,7 @@ STUCK = "stuck.txt"  # in a trial's folder: where its worker was when it was end
 _DISK = {errno.EIO, errno.ESTALE}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM}
+_KNOWN = ((StuckError, "timeout"), (StoreFault, "storage"), (MemoryError, "out_of_memory"))
 
 
 Trial = Callable[..., Iterator[Report | Pause]]
@@ -98,7 +102,7 @@ class TrialRunner:
     def start(self, order: Order) -> None:
         """Make ready to run an order, or to go on with it. One that still runs is dropped."""
         self.close()
-        self._note = Path(order.folder) / STUCK
+        self._note = to_search(order.folder) / STUCK
         self._note.unlink(missing_ok=True)
         self._messages = self._run(order)
 
@@ -133,16 +137,19 @@ class TrialRunner:
         trial = load_trial(self._trial)
         limit_threads(self._cpus)  # torch came with the trial
         limit_gpu(self._gpus)
-        folder = Path(order.folder)
+        folder = to_search(order.folder)
         folder.mkdir(parents=True, exist_ok=True)
-        append_line(folder / RAN_ON, to_json({"host": socket.gethostname(), **card_of()}))
+        _sign(folder)
+        config = placed(order.config, folder.parents[1])
+        if origin := config.get("start"):
+            fetched(Path(origin["checkpoint"]))
         race = {"race": Bar.of_data(order.bar)} if order.bar else {}
         for start in (*whole_checkpoints(folder), None):
             known = (start and read_json(start / REPORT)) or NO_REPORT
             if known:
                 # The driver may have died before it wrote this report down; it knows if not.
                 yield {"report": known, "samples": None}
-            said = trial(dict(order.config), start, hurry=self._hurry, **race)
+            said = trial(dict(config), start, hurry=self._hurry, **race)
             try:
                 first = next(said, None)
             except RunError:
@@ -169,13 +176,25 @@ def _kept(
         yield {"report": last, "samples": _pictures(one.samples)}
 
 
+def _sign(folder: Path) -> None:
+    """Write down in a trial's folder where it runs."""
+    home = home_of(folder)
+    home.fetch(RAN_ON)
+    append_line(folder / RAN_ON, to_json({"host": socket.gethostname(), **card_of()}))
+    home.keep(RAN_ON)
+
+
 def _pictures(samples: SampleGrid | None) -> dict[str, Any] | None:
     return vars(samples).copy() if samples else None
 
 
 def whole_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a trial that were written to the end, newest first."""
-    found = (folder / "checkpoints").glob(f"[0-9]*/{REPORT}")
+    return _whole(fetched(folder / CHECKPOINTS))
+
+
+def _whole(place: Path) -> list[Path]:
+    found = place.glob(f"[0-9]*/{REPORT}")
     return sorted((file.parent for file in found), key=lambda path: int(path.name), reverse=True)
 
 
@@ -185,7 +204,7 @@ def keep_checkpoint(folder: Path, step: int, snapshot: Snapshot, last: Mapping[s
     The folder appears under its name only when it is whole; the report goes in last. What is kept
     between two reports lies one step past the former, `NO_REPORT` if there was none.
     """
-    place = folder / "checkpoints"
+    place = folder / CHECKPOINTS
     draft = place / f".{step}.{socket.gethostname()}.{os.getpid()}"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
@@ -195,8 +214,9 @@ def keep_checkpoint(folder: Path, step: int, snapshot: Snapshot, last: Mapping[s
     if final.exists():  # a remnant, or the same by a worker whose driver died: ours is as good
         _remove(final)
     draft.rename(final)
-    for old in whole_checkpoints(folder)[KEPT:]:
+    for old in _whole(place)[KEPT:]:
         _remove(old)
+    home_of(place).push()
 
 
 def _remove(checkpoint: Path) -> None:
@@ -230,10 +250,9 @@ def _is_denied(fault: OSError, folder: Path | None) -> bool:
 
 def _reason(fault: BaseException, folder: Path | None) -> str:
     text = str(fault).lower()
-    if isinstance(fault, StuckError):
-        return "timeout"
-    if isinstance(fault, MemoryError) or type(fault).__name__ == "OutOfMemoryError":
-        return "out_of_memory"
+    known = next((reason for kind, reason in _KNOWN if isinstance(fault, kind)), "")
+    if known or type(fault).__name__ == "OutOfMemoryError":
+        return known or "out_of_memory"
     if isinstance(fault, RuntimeError) and ("out of memory" in text or "can't allocate" in text):
         return "out_of_memory"
     if isinstance(fault, OSError) and (fault.errno in _FULL or _is_denied(fault, folder)):

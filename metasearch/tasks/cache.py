@@ -15,17 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from metasearch.folders import cache_folder
+
 Arrays = Mapping[str, np.ndarray]
 
 _DIGEST = 16  # hex digits kept of a key and of a file's own hash
-
-
-def cache_folder() -> Path:
-    """``METASEARCH_CACHE``, or ``metasearch`` under ``XDG_CACHE_HOME`` or ``~/.cache``."""
-    if own := os.environ.get("METASEARCH_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "metasearch"
 
 
 def key_of(recipe: Any) -> str:

@@ -1,6 +1,7 @@
-"""Disks that fill up, become read-only or are denied at random moments of a search.
+"""Disks and buckets that fail at random moments of a search.
 
-Needs root, for small file systems of its own; skipped elsewhere.
+Disks fill up, become read-only or are denied: that needs root, for small file systems of its own,
+and is skipped elsewhere. A bucket refuses, or breaks connections before or after a request.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from pathlib import Path
 import pytest
 
 from metasearch.rng import Stream
+from metasearch.search.home import looked_at
 from metasearch.search.ledger import open_run
 from tests.search.driver import launch, lines
+from tests.stores import BUCKET, reached, serving
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        os.geteuid() != 0 or shutil.which("setpriv") is None,
-        reason="NOT RUN: faults of storage need root, mount and setpriv",
-    ),
-]
+pytestmark = pytest.mark.slow
+as_root = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setpriv") is None,
+    reason="NOT RUN: faults of disks need root, mount and setpriv",
+)
 
 TRIALS, REPORTS, ROUNDS, SEED = 4, 4, 17, 0
 MOMENTS = TRIALS * REPORTS
@@ -80,6 +81,7 @@ def deny(disk: Path, process: Process) -> Mend:
     return allow
 
 
+@as_root
 @pytest.mark.parametrize("harm", [fill, limit, deny], ids=lambda harm: harm.__name__)
 def test_a_search_without_storage_says_so_and_goes_on_once_there_is_some(disk, tmp_path, harm):
     codes: Counter[int] = Counter()
@@ -113,6 +115,7 @@ def test_a_search_without_storage_says_so_and_goes_on_once_there_is_some(disk, t
     assert codes[4] >= ROUNDS // 2
 
 
+@as_root
 def test_a_search_that_finds_its_disk_read_only_says_so_and_goes_on_later(disk, tmp_path):
     for turn in range(3):
         folder, account = disk / "run", tmp_path / f"account-{turn}"
@@ -131,3 +134,40 @@ def test_a_search_that_finds_its_disk_read_only_says_so_and_goes_on_later(disk, 
         subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
         assert launch(folder, tree, **how).communicate(timeout=120) == ("trials", "")
         shutil.rmtree(folder)
+
+
+REQUESTS = 90  # about as many as such a search makes of a bucket
+FATES = ("500", "reset", "lost")
+
+
+@pytest.mark.parametrize("fate", FATES)
+def test_a_search_whose_bucket_fails_says_so_and_goes_on_on_another_machine(
+    tmp_path, monkeypatch, fate
+):
+    codes: Counter[int] = Counter()
+    with serving() as store, reached(store, monkeypatch):
+        for turn in range(ROUNDS):
+            run, account = f"s3://{BUCKET}/runs/{turn}", tmp_path / f"account-{turn}"
+            tree = {"account": str(account), "reports": REPORTS, "snapshots": True, "pause": 0.01}
+            how = {"trials": TRIALS, "backend": "local", "seed": turn}
+            last = int(Stream(SEED).at(fate, turn).numpy().integers(1, REQUESTS))
+            monkeypatch.setenv("METASEARCH_CACHE", str(tmp_path / f"here-{turn}"))
+            store.requests.clear()
+            store.fault = lambda request, last=last: fate if len(store.requests) > last else ""
+            process = launch(Path(run), tree, **how)
+            out, told = process.communicate(timeout=120)
+            codes[process.returncode] += 1
+            if process.returncode == 0:  # only the lease could not be given back
+                assert out == "trials"
+            else:
+                assert process.returncode == 4, told
+                assert len(told.splitlines()) == 1 and run in told, told
+            store.fault = lambda request: ""
+            monkeypatch.setenv("METASEARCH_CACHE", str(tmp_path / f"there-{turn}"))
+            assert launch(Path(run), tree, **how).communicate(timeout=120) == ("trials", "")
+            trials = open_run(looked_at(run)).trials
+            assert [t.outcome.state for t in trials if t.outcome] == ["complete"] * TRIALS
+            ended = {x for x, what, made, _ in lines(account) if made == REPORTS and what == "well"}
+            assert ended == {t.info.params["x"] for t in trials}
+    print(f"bucket, {fate}: {codes[4]} faults of {ROUNDS} hit, each told in a line with exit 4")  # noqa: T201
+    assert codes[4] >= ROUNDS // 2

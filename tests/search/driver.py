@@ -14,6 +14,7 @@ from typing import Any
 
 from metasearch.cli.app import ended
 from metasearch.observe.base import Observer
+from metasearch.search.addresses import to_search
 from metasearch.search.advisors import SAMPLERS, NoPruner
 from metasearch.search.run import make_backend, run_search
 from tests.search.plans import plan
@@ -84,7 +85,7 @@ def search_as(order: dict[str, Any], observers: Sequence[Observer] = ()) -> int:
     sampler = dict(search.pop("sampler", {"name": "random"}))
     sampler = SAMPLERS[sampler.pop("name")](**sampler)
     made = plan(order["space"], sampler=sampler, pruner=NoPruner(), **search)
-    folder = Path(order["folder"])
+    folder = to_search(order["folder"])
     backend = make_backend(made.search, folder, TRIAL, address=address)
     summary = run_search(made, folder, observers, backend=backend)
     sys.stdout.write(summary.ending)

@@ -14,7 +14,11 @@ import pytest
 
 from metasearch.errors import EnvironmentFault, RunError
 from metasearch.search import lease as lease_module
-from metasearch.search.lease import Lease, read_holder
+from metasearch.search.lease import Lease, OnDisk, read_holder
+
+
+def acquire(folder, **how):
+    return Lease.acquire(OnDisk(folder), **how)
 
 
 def hold(folder, **changes):
@@ -24,17 +28,17 @@ def hold(folder, **changes):
 
 
 def test_a_live_holder_is_named_and_keeps_the_lease(tmp_path):
-    Lease.acquire(tmp_path)
+    acquire(tmp_path)
     holder = read_holder(tmp_path)
     assert holder.alive
     with pytest.raises(RunError, match=f"in use by process {holder.pid} on '{holder.host}'.*kill"):
-        Lease.acquire(tmp_path)
+        acquire(tmp_path)
 
 
 def test_a_released_lease_is_free_and_numbers_only_grow(tmp_path):
     fences = []
     for _ in range(3):
-        lease = Lease.acquire(tmp_path)
+        lease = acquire(tmp_path)
         fences.append(lease.fence)
         lease.release()
         assert not read_holder(tmp_path).alive
@@ -43,16 +47,16 @@ def test_a_released_lease_is_free_and_numbers_only_grow(tmp_path):
 
 def test_the_lease_of_a_killed_process_is_taken_over_at_once(tmp_path):
     code = (
-        "import sys, os; from pathlib import Path; from metasearch.search.lease import Lease;"
-        "Lease.acquire(Path(sys.argv[1])); os.kill(os.getpid(), 9)"
+        "import sys, os; from pathlib import Path; from metasearch.search.lease import *;"
+        "Lease.acquire(OnDisk(Path(sys.argv[1]))); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert not read_holder(tmp_path).alive
-    assert Lease.acquire(tmp_path).fence == 2
+    assert acquire(tmp_path).fence == 2
 
 
 def test_a_killed_process_that_nobody_waited_for_is_dead(tmp_path):
-    Lease.acquire(tmp_path)
+    acquire(tmp_path)
     child = subprocess.Popen([sys.executable, "-c", "pass"], stdout=subprocess.PIPE)
     assert child.stdout is not None
     child.stdout.read()  # it has closed its output: from here on it only waits to be waited for
@@ -65,32 +69,32 @@ def test_a_killed_process_that_nobody_waited_for_is_dead(tmp_path):
 
 
 def test_a_pid_that_was_given_to_another_process_is_not_the_holder(tmp_path):
-    Lease.acquire(tmp_path)
+    acquire(tmp_path)
     hold(tmp_path, born="1")
     assert not read_holder(tmp_path).alive
 
 
 def test_a_holder_on_another_host_that_writes_keeps_the_lease(tmp_path):
-    Lease.acquire(tmp_path).release()
+    acquire(tmp_path).release()
     hold(tmp_path, host="elsewhere", pid=1)
     beat = threading.Timer(0.3, hold, [tmp_path], {"renewed": 5.0})
     beat.start()
     with pytest.raises(RunError, match=r"process 1 on 'elsewhere'.*ssh elsewhere kill 1"):
-        Lease.acquire(tmp_path, stale_s=60.0)
+        acquire(tmp_path, stale_s=60.0)
     beat.join()
 
 
 def test_a_holder_on_another_host_that_is_silent_loses_the_lease_whatever_its_clock(tmp_path):
-    Lease.acquire(tmp_path).release()
+    acquire(tmp_path).release()
     hold(tmp_path, host="elsewhere", pid=1, renewed=time.time() + 3600)
     assert read_holder(tmp_path).alive
-    taken = Lease.acquire(tmp_path, stale_s=0.3)
+    taken = acquire(tmp_path, stale_s=0.3)
     assert taken.fence == 2 and read_holder(tmp_path).host == socket.gethostname()
 
 
 def test_a_holder_writes_while_it_lives_and_not_once_it_lost_the_lease(tmp_path, monkeypatch):
     monkeypatch.setattr(lease_module, "BEAT_S", 0.01)
-    lease = Lease.acquire(tmp_path)
+    lease = acquire(tmp_path)
     first = read_holder(tmp_path)
     while read_holder(tmp_path) == first:
         time.sleep(0.01)
@@ -108,14 +112,14 @@ def test_a_holder_writes_while_it_lives_and_not_once_it_lost_the_lease(tmp_path,
     "change", [{"mood": 1}, {"fence": "one"}, {"renewed": 10**400}, {"host": [1]}, {"pid": None}]
 )
 def test_a_damaged_lease_is_named(tmp_path, change):
-    Lease.acquire(tmp_path).release()
+    acquire(tmp_path).release()
     hold(tmp_path, **change)
     with pytest.raises(RunError, match=r"lease\.json: damaged .*delete the file"):
         read_holder(tmp_path)
 
 
 def test_who_lost_the_lease_notices_and_gives_nothing_back(tmp_path):
-    lease = Lease.acquire(tmp_path)
+    lease = acquire(tmp_path)
     lease.check()
     hold(tmp_path, fence=2, pid=4)
     with pytest.raises(RunError, match=r"taken over by process 4.*lease 2, ours was 1"):
@@ -125,11 +129,11 @@ def test_who_lost_the_lease_notices_and_gives_nothing_back(tmp_path):
 
 
 def test_the_clock_goes_on_from_sitting_to_sitting(tmp_path):
-    first = Lease.acquire(tmp_path)
+    first = acquire(tmp_path)
     hold(tmp_path, elapsed_s=100.0)
     first._holder = read_holder(tmp_path)
     first.release()
-    second = Lease.acquire(tmp_path)
+    second = acquire(tmp_path)
     assert 100.0 <= second.elapsed_s < 160.0
     second._store(pid=second._holder.pid)
     assert read_holder(tmp_path).elapsed_s >= 100.0
@@ -141,7 +145,7 @@ def test_of_many_who_want_it_at_once_one_gets_it(tmp_path):
 
     def want():
         try:
-            got.append(Lease.acquire(tmp_path))
+            got.append(acquire(tmp_path))
         except RunError as fault:
             refused.append(fault)
 
@@ -159,4 +163,4 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(lease_module.fcntl, "flock", refuse)
     with pytest.raises(EnvironmentFault, match=r"cannot lock files.*--out"):
-        Lease.acquire(tmp_path)
+        acquire(tmp_path)

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metasearch.tasks.cache import cache_folder, cached, key_of
+from metasearch.folders import cache_folder
+from metasearch.tasks.cache import cached, key_of
 
 
 @pytest.fixture
