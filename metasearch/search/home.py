@@ -96,7 +96,8 @@ class Copy(Home):
         return self._bucket.names(self._key)
 
     def slot(self) -> Slot:
-        """A lease in the bucket, and what was last seen of it here."""
+        """A lease in the bucket, and what was last seen of it here; raises what `prove` does."""
+        self.prove()
         return _InBucket(self._bucket, self._key + _LEASE, self.folder / "ledger")
 
     def prove(self) -> None:

@@ -230,7 +230,6 @@ class Ledger:
         (folder / "ledger").mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.home = home_of(folder)
-        self.home.prove()
         self.lease = Lease.acquire(self.home.slot())
         self.home.pull()
 
