@@ -4,8 +4,9 @@ The recipe of a family is the middle of its shipped search space (the first opti
 It is meta-trained at one size of images until the processor time is up, and judged on tasks of
 unseen alphabets, `search` by default: before adapting, after, the paired difference with its
 interval, and the same against the best of the closed-form floors. Samples are compared by MMD, and
-where a family has a likelihood nats are counted, too. With ``--omniglot PATH`` all of it happens
-on that handwriting instead of the built-in glyphs.
+where a family has a likelihood nats are counted, too. The track of a recipe is the score that its
+search space ranks by: what the other says of it is told, and nothing is concluded from it. With
+``--omniglot PATH`` all of it happens on that handwriting instead of the built-in glyphs.
 
 OUT gets NAME.json with all figures, to which a later run with other files adds, a table of them,
 and a sheet with pictures of two tasks of each family.
@@ -67,6 +68,7 @@ class Middle:
 class Row:
     """One family by one score: means with the ends of their intervals."""
 
+    track: bool  # whether it is the score that the recipe's search ranks by
     before: tuple[float, float, float]
     after: tuple[float, float, float]
     gained: tuple[float, float, float]  # after minus before, task by task
@@ -81,6 +83,7 @@ class Row:
         cells = (
             name,
             unit,
+            "its track" if self.track else "beside it",
             f"{self.before[0]:.1f}",
             _told(self.after),
             _told(self.gained),
@@ -92,8 +95,8 @@ class Row:
 
 
 HEAD = (
-    "| family | score | before | after | after - before | best floor | after - floor | steps |\n"
-    "|---|---|---|---|---|---|---|---|"
+    "| family | score | is | before | after | gained | best floor | after - floor | steps |\n"
+    "|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -133,7 +136,7 @@ def elsewhere(
 def measure(config: TrialConfig, seconds: float, split: Split) -> tuple[dict[str, Row], SampleGrid]:
     """Meta-train for so many seconds of processor time; a row for each score, and pictures."""
     trial, bench = trained(replace(config, score=TRACKS[0]), seconds)
-    return judged(trial, bench, split)
+    return judged(trial, bench, split, track=config.score.name)
 
 
 def trained(config: TrialConfig, seconds: float) -> tuple[Trial, Bench]:
@@ -148,8 +151,10 @@ def trained(config: TrialConfig, seconds: float) -> tuple[Trial, Bench]:
     return trial, bench
 
 
-def judged(trial: Trial, bench: Bench, split: Split) -> tuple[dict[str, Row], SampleGrid]:
-    """What a trial is worth now, by every score that applies."""
+def judged(
+    trial: Trial, bench: Bench, split: Split, *, track: str
+) -> tuple[dict[str, Row], SampleGrid]:
+    """What a trial is worth now, by every score that applies; `track` is what it is meant for."""
     config, adapter = trial.config, trial.practice.crown()[0].adapter
     scores = tuple(s for s in TRACKS if not lacks(adapter.learner.family, s.asks))
     panel = Panel.gather(config, bench.data, bench.features, split, trial.device)
@@ -167,6 +172,7 @@ def judged(trial: Trial, bench: Bench, split: Split) -> tuple[dict[str, Row], Sa
         best = min(real, key=lambda name: float(real[name]["mean"]))
         there = np.array([real[best]["per_task"][task] for task in panel.tasks])
         rows[score.name] = Row(
+            score.name == track,
             tuple(mean_interval(before[score.name])),
             tuple(mean_interval(after[score.name])),
             _gap(after[score.name], before[score.name]),

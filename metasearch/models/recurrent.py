@@ -96,7 +96,14 @@ class CanvasWriter(nn.Module):
 
 
 class StrokeWriter(nn.Module):
-    """Draws with a pen: where it is after each step, and whether it touched the paper."""
+    """Draws with a pen: where it is after each step, and whether it touched the paper.
+
+    The pen is up or down, as in the data, and not in between: a critic would tell drawings by their
+    grey lines. Its slope is that of the soft pen, straight through.
+
+    Source: Bengio, Leonard & Courville, "Estimating or Propagating Gradients Through Stochastic
+    Neurons", 2013, section 4 (straight-through).
+    """
 
     def __init__(self, latent: int, hidden: int) -> None:
         super().__init__()
@@ -106,7 +113,9 @@ class StrokeWriter(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """One latent for each step [n, length, latent] to steps [n, length, 3]; see `tasks.pen`."""
         found = torch.tanh(self.pen(self.writer(z)))  # of the paper, the pen sees the frame only
-        return from_positions(found[..., :2], found[..., 2])
+        soft = found[..., 2]
+        down = torch.where(soft < 0, -1.0, 1.0).to(soft) + (soft - soft.detach())
+        return from_positions(found[..., :2], down)
 
 
 class RowReader(nn.Module):

@@ -47,8 +47,8 @@ class Drawing(Protocol):
         """The reader as it is called with what is drawn."""
         ...
 
-    def told(self, drawn: Tensor) -> Tensor:
-        """The numbers by which drawings are compared, [n, ...]."""
+    def apart(self, drawn: Tensor, again: Tensor, real: Tensor) -> Tensor:
+        """The energy of two drawings and a real one of each row, [n]."""
         ...
 
 
@@ -76,9 +76,9 @@ class Rows:
         """As it is."""
         return net
 
-    def told(self, drawn: Tensor) -> Tensor:
-        """Pixels."""
-        return drawn
+    def apart(self, drawn: Tensor, again: Tensor, real: Tensor) -> Tensor:
+        """By pixels."""
+        return energy(drawn, again, real)
 
 
 @component
@@ -114,9 +114,9 @@ class Canvas:
         """As it is."""
         return net
 
-    def told(self, drawn: Tensor) -> Tensor:
-        """Pixels."""
-        return drawn
+    def apart(self, drawn: Tensor, again: Tensor, real: Tensor) -> Tensor:
+        """By pixels."""
+        return energy(drawn, again, real)
 
 
 @component
@@ -148,9 +148,15 @@ class Pen:
         size = like["x"].shape[-1]
         return lambda steps: net(render(steps, size))
 
-    def told(self, drawn: Tensor) -> Tensor:
-        """Place, direction and pen of each step."""
-        return seen(drawn)
+    def apart(self, drawn: Tensor, again: Tensor, real: Tensor) -> Tensor:
+        """By the whole drawing, by where the pen is at each step, and by how it goes there.
+
+        By wholes alone, drawings that are too large make up for those that are too much alike.
+        """
+        told = [seen(x) for x in (drawn, again, real)]
+        steps = [x.flatten(0, 1) for x in told]
+        each = energy(*(x[:, :2] for x in steps)) + energy(*(x[:, 2:] for x in steps))
+        return energy(*told) + each.reshape(drawn.shape[:2]).mean(1)
 
 
 DRAWINGS = Table("drawing", {"rows": Rows, "canvas": Canvas, "strokes": Pen})
@@ -235,7 +241,7 @@ class RGAN:
             both = torch.stack([z, noise["again"]], 1).flatten(0, 1)  # one call for two drawings
             drawn = self._drawn(nets, batch, both)
             fake, again = drawn.reshape(len(z), 2, *drawn.shape[1:]).unbind(1)
-            apart = energy(*(self.draws.told(x) for x in (fake, again, real)))
+            apart = self.draws.apart(fake, again, real)
             return self.objective.generator(critic(fake)) + self.energy * apart
         fake = self._drawn(nets, batch, z)
         mix = noise["mix"].reshape(-1, *[1] * (real.dim() - 1))

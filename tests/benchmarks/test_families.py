@@ -53,6 +53,7 @@ def test_a_family_is_trained_judged_on_both_tracks_and_set_beside_floors(
     assert [line.split(" | ")[1] for line in rows[:2]] == ["mmd", "nll"]
     kept = json.loads((tmp_path / "glyphs-search.json").read_text())
     assert kept[name]["nll"]["best_floor"] == "Beta-Bernoulli pixels"
+    assert [kept[name][score]["track"] for score in ("mmd", "nll")] == [False, True]
     assert kept[name]["mmd"]["floors"]["real images"] < 5
     assert (tmp_path / "glyphs-search.png").read_bytes().startswith(b"\x89PNG")
 

@@ -166,7 +166,7 @@ def test_a_generator_step_raises_the_critics_opinion_of_its_drawings(family):
 
 
 def test_the_generator_also_descends_the_energy_distance_that_is_asked_for(family):
-    """Of the drawings as their critic is told of them, beside what it thinks of them."""
+    """Of two drawings and a real one, beside what the critic thinks of the first."""
     plain, both = small(family.draws), small(family.draws, energy=3.0)
     learner = learner_of(both, torch.float64)
     batch = some(family, dtype=torch.float64)
@@ -178,11 +178,40 @@ def test_the_generator_also_descends_the_energy_distance_that_is_asked_for(famil
         both.generate(learner.nets, batch, {**noise, "z": z})[key]
         for z in (noise["z"], noise["again"])
     )
-    told = (seen(x) if key == "t" else x for x in (drawn, again, batch[key]))
-    want = plain.loss("generator", learner.nets, batch, noise) + 3 * energy(*told)
+    apart = family.draws.apart(drawn, again, batch[key])
+    want = plain.loss("generator", learner.nets, batch, noise) + 3 * apart
     torch.testing.assert_close(both.loss("generator", learner.nets, batch, noise), want)
     one = plain.loss("discriminator", learner.nets, batch, noise)
     torch.testing.assert_close(both.loss("discriminator", learner.nets, batch, noise), one)
+
+
+def test_strokes_are_apart_as_wholes_and_in_the_place_and_way_of_each_step():
+    drawings = [torch.randn(2, 5, 3, generator=Stream(i).torch()).double() for i in range(3)]
+    drawn, again, real = (seen(x) for x in drawings)
+    want = energy(drawn, again, real)
+    for part in (slice(0, 2), slice(2, 5)):
+        steps = [energy(drawn[:, i, part], again[:, i, part], real[:, i, part]) for i in range(5)]
+        want = want + torch.stack(steps).mean(0)
+    torch.testing.assert_close(Pen().apart(*drawings), want)
+
+
+@pytest.mark.parametrize("size", [0.6, 1.5])
+def test_drawings_of_another_size_are_further_apart_than_alike_ones(size):
+    """On average over pairs, as the energy distance is least where two distributions are one."""
+    real, drawn, again = torch.randn(3, 4000, 6, 3, generator=Stream(0).torch()).mul(0.2).unbind(0)
+    alike = Pen().apart(drawn, again, real).mean()
+    assert Pen().apart(size * drawn, size * again, real).mean() > alike
+
+
+def test_a_pen_is_up_or_down_and_has_the_slope_of_one_in_between():
+    with global_torch_draws_from(Stream(0)):
+        net = StrokeWriter(2, 8)
+    z = torch.randn(5, 12, 2, generator=Stream(1).torch())
+    down = net(z)[..., 2]
+    assert set(down.flatten().tolist()) == {-1.0, 1.0}
+    soft = torch.tanh(net.pen(net.writer(z)))[..., 2]
+    slopes = [torch.autograd.grad(x.sum(), net.pen.weight)[0] for x in (down, soft)]
+    torch.testing.assert_close(*slopes)
 
 
 def test_the_pen_stays_in_the_frame_however_far_its_net_is_driven():
