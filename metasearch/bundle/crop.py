@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from metasearch.bundle.images import absent
 from metasearch.errors import DataError
 from metasearch.tasks.decode import plain, read_picture
 from metasearch.tasks.tree import listing
@@ -23,7 +24,7 @@ def subjects(images: str | Path | Sequence[Path | Image.Image]) -> list[Image.Im
     """The images of a folder, of files, or as they are, each cut to what stands on its paper.
 
     Raises:
-        DataError: one cannot be read, or shows nothing but paper.
+        DataError: one is not there, cannot be read, or shows nothing but paper.
     """
     found = Path(images) if isinstance(images, str) else images
     return [_subject(name, picture) for name, picture in _pictures(found)]
@@ -44,7 +45,7 @@ def _pictures(
         elif one.is_file():
             yield one, read_picture(one.read_bytes())
         else:
-            yield one, "no such file"
+            raise absent(one)
 
 
 def _subject(name: object, picture: Image.Image | str) -> Image.Image:

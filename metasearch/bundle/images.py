@@ -126,9 +126,20 @@ def _member(one: Any) -> Member:
         raise DataError(f"an image of type {type(one).__name__}; {_ALLOWED}.")
     path = Path(one)
     if not path.is_file():
-        there = "is a folder" if path.is_dir() else "does not exist"
-        raise DataError(f"{path} {there}; give image files, or one folder of them.")
+        raise absent(path)
     return Member((str(path),), "", path.read_bytes)
+
+
+def absent(path: Path) -> DataError:
+    """Of what is no file: a pattern that meets none is passed on as it was typed, and telephones
+    write their endings in capitals; so it says what is there.
+    """
+    if path.is_dir():
+        return DataError(f"{path} is a folder; give image files, or one folder of them.")
+    beside = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
+    more = f" and {len(beside) - 3} more" if len(beside) > 3 else ""
+    there = f"{path.parent} holds {', '.join(beside[:3])}{more}" if beside else "nor does its folder"
+    return DataError(f"{path} does not exist; {there}. Give image files, or the folder of them.")
 
 
 def _encoded(image: Image.Image) -> Member:

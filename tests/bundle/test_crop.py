@@ -69,5 +69,5 @@ def test_bare_paper_and_broken_files_are_named(tmp_path):
     (tmp_path / "bare.png").write_text("no image")
     with pytest.raises(DataError, match=r"bare\.png cannot be read"):
         subjects(tmp_path)
-    with pytest.raises(DataError, match="no such file"):
+    with pytest.raises(DataError, match="does not exist"):
         subjects([tmp_path / "gone.png"])

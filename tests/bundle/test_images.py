@@ -187,7 +187,8 @@ def wrong(folder) -> dict[str, tuple[object, str]]:
     Image.new("L", (8, 8)).save(folder / "classes" / "oak" / "1.png")
     (folder / "torn" / "7.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     return {
-        "nothing there": (folder / "nowhere", "nowhere does not exist; give image files"),
+        "nothing there": (folder / "nowhere", "nowhere does not exist; .* Give image files"),
+        "a pattern that met none": (folder / "*.gif", r"\*\.gif does not exist; .* holds "),
         "no file": ([folder / "nowhere.png"], "nowhere.png does not exist"),
         "a folder among files": ([folder / "empty"], "empty is a folder; give image files"),
         "empty folder": (folder / "empty", "no image in this folder; allowed are PNG"),
