@@ -138,7 +138,9 @@ def absent(path: Path) -> DataError:
         return DataError(f"{path} is a folder; give image files, or one folder of them.")
     beside = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
     more = f" and {len(beside) - 3} more" if len(beside) > 3 else ""
-    there = f"{path.parent} holds {', '.join(beside[:3])}{more}" if beside else "nor does its folder"
+    there = (
+        f"{path.parent} holds {', '.join(beside[:3])}{more}" if beside else "nor does its folder"
+    )
     return DataError(f"{path} does not exist; {there}. Give image files, or the folder of them.")
 
 

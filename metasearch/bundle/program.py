@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 KINDS = (".pt2", ".onnx")
 CLOSE = 1e-5  # what a program may differ from the model it was made of
 _TRIED = (1, 5)  # rows that a written program is run on
-LONGEST = 4000  # operations, one after another, that are traced; the time grows with their square
+LONGEST = 2500  # operations, one after another; 1,800 take minutes, and more the square of it
 _ONNX = {"onnx", "onnxscript", "onnx_ir", "onnxruntime"}
 
 
@@ -120,8 +120,8 @@ def write_program(adaptation: Adaptation, path: Path) -> dict[str, Any]:
     if (steps := operations(program)) > LONGEST:
         raise DataError(
             f"the family {program.family.name!r} draws an image in {steps:,} operations one after "
-            f"another, and a program holds up to {LONGEST:,}: it would take hours to write. Draw "
-            "from the bundle in Python, or choose a family that draws at once."
+            f"another; up to {LONGEST:,} are traced, for the time grows with their square. "
+            "Draw from the bundle in Python, or choose a family that draws at once."
         )
     traced = _traced(program)
     said = about(program)
