@@ -108,6 +108,7 @@ def reached(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     bucket._client.cache_clear()
     home._copy.cache_clear()
     bucket._client().create_bucket(Bucket=BUCKET)
+    bucket.Bucket(BUCKET).drop(store.contents())  # moto has one memory for all its servers
     yield
     bucket._client.cache_clear()
     home._copy.cache_clear()

@@ -32,7 +32,9 @@ def render(
         Path | None, typer.Option("-o", "--out", help="Folder to write to; else cluster-KIND.")
     ] = None,
     search: Annotated[Path | None, typer.Option(help="The search file.")] = None,
-    runs: Annotated[str | None, typer.Option(help="Folder of runs that all nodes share.")] = None,
+    runs: Annotated[
+        str | None, typer.Option(help="Folder of runs that all nodes share, or s3://.")
+    ] = None,
     nodes: Annotated[int | None, typer.Option(help="Nodes, or the most workers at once.")] = None,
     gpus: Annotated[int | None, typer.Option(help="GPUs of a node.")] = None,
     gpus_per_trial: Annotated[str | None, typer.Option(help="0.5: two share one; auto.")] = None,
@@ -148,7 +150,7 @@ def up_check(
     nodes: Annotated[int, typer.Option(help="Machines that have to be there.")] = 1,
     within: Annotated[str, typer.Option(help="Wait so long for them: 90s, 10m.")] = "0s",
     runs: Annotated[
-        Path | None, typer.Option(help="Folder of runs; see that all machines share it.")
+        Path | None, typer.Option(help="Folder of runs, or s3://; see that all share it.")
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from metasearch.cli.machine import Finding
 from metasearch.errors import EnvironmentFault
+from metasearch.search.addresses import address_of, is_address, to_search
+from metasearch.search.home import home_of
 
 if TYPE_CHECKING:
     from metasearch.search.ray_link import Machine
@@ -59,20 +61,34 @@ def describe(mark: str) -> dict[str, Any]:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             found[name] = "missing"
-    return {**found, "sees": not mark or Path(mark).exists()}
+    return {**found, "sees": not mark or _sees(Path(mark))}
+
+
+def _sees(mark: Path) -> bool:
+    """Whether this machine has a file, or may write into a bucket."""
+    if not is_address(mark):
+        return mark.exists()
+    try:
+        home_of(to_search(mark)).prove()
+    except (EnvironmentFault, ImportError):
+        return False
+    return True
 
 
 class _mark:  # noqa: N801 - read as a word of the `with`
     """A file in the folder of runs, for as long as others look for it."""
 
     def __init__(self, runs: Path | None) -> None:
-        self._file = runs.resolve() / f".seen-{secrets.token_hex(4)}" if runs else None
+        self._runs = runs
+        self._file = None
+        if runs and not is_address(runs):
+            self._file = runs.resolve() / f".seen-{secrets.token_hex(4)}"
 
     def __enter__(self) -> Path | None:
         if self._file:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             self._file.touch()
-        return self._file
+        return self._file or self._runs
 
     def __exit__(self, *_: object) -> None:
         if self._file:
@@ -137,10 +153,12 @@ def _shared(
 ) -> Iterator[Finding]:
     blind = sorted(one["host"] for one in told if not one["sees"])
     if runs and blind:
-        advice = "Give --out a folder on a disk that all machines share."
+        advice = "Give --out a folder on a disk that all machines share, or a bucket that each may"
+        advice += " write into, with the extra `s3` and its credentials on all of them."
         yield Finding("folder of runs", "fail", f"{runs} is another on {', '.join(blind)}", advice)
     elif runs:
-        yield Finding("folder of runs", "ok", f"{runs} is the same on {len(found)} machines")
+        place = address_of(runs) or str(runs)
+        yield Finding("folder of runs", "ok", f"{place} is the same on {len(found)} machines")
 
 
 def _token(*, asks: bool) -> Finding:

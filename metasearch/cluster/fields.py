@@ -19,6 +19,7 @@ from metasearch.registry import nearest
 _NAME = r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?"
 _WORD = r"[A-Za-z0-9][-A-Za-z0-9_.]*"
 _PATH = r"(~|/|\.{1,2}/)?[-A-Za-z0-9_./@+]+"
+_BUCKET = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[-A-Za-z0-9_.]+)*"
 _COUNT = r"[1-9][0-9]{0,4}"
 _HOST = r"[A-Za-z0-9]([-A-Za-z0-9.]{0,250}[A-Za-z0-9])?"
 _PORT = r"[1-9][0-9]{3,4}"
@@ -46,7 +47,8 @@ class Field:
 FIELDS: Mapping[str, Field] = {
     "name": Field("what job, cluster and run are called", _NAME, "leaves", "metasearch"),
     "search": Field("the search file", _PATH, "leaves.yaml", "search.yaml"),
-    "runs": Field("the folder of runs, on a disk that all nodes share", _PATH, "/shared/runs"),
+    "runs": Field("the folder of runs, on a disk that all nodes share, or s3://bucket/runs",
+                  f"{_BUCKET}|{_PATH}", "/shared/runs"),
     "nodes": Field("nodes, or the most workers at once", _COUNT, "4", "1"),
     "gpus": Field("GPUs of a node", r"[0-9]{1,2}", "2", "1"),
     "cpus": Field("cores of a node", _COUNT, "16", "8"),
@@ -63,6 +65,8 @@ FIELDS: Mapping[str, Field] = {
     ),
     "namespace": Field("Kubernetes namespace", _NAME, "research", "default"),
     "claim": Field("PersistentVolumeClaim of the runs, ReadWriteMany", _NAME, "runs", "runs"),
+    "secret": Field("Secret with AWS_ACCESS_KEY_ID and the like, for runs in a bucket", _NAME,
+                    "bucket", ""),
     "queue": Field("Kueue's LocalQueue", _NAME, "research", ""),
     "cluster_queue": Field("Kueue's ClusterQueue", _NAME, "gpus", ""),
     "head_label": Field("label of nodes that are not preempted, for the head",

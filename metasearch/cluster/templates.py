@@ -12,6 +12,7 @@ from metasearch.errors import ConfigError
 from metasearch.registry import nearest
 
 MARK = re.compile(r"__([A-Z]+(?:_[A-Z]+)*)__")
+_DISK = "disk"  # `runs`, if they are on a disk
 _ONLY_WITH = {"kueue.yaml": "cluster_queue"}  # files that are left out without a field
 
 
@@ -109,27 +110,29 @@ def fields_of(kind: str) -> set[str]:
     guide = GUIDES[kind]
     marked = {mark.lower() for text in texts for mark in MARK.findall(text)}
     lines = [*guide.start, *guide.watch, *guide.stop]
-    return marked | (
-        {name for line in lines for name in re.findall(r"\{(\w+)\}", line)} - {"folder"}
-    )
+    named = {name for line in lines for name in re.findall(r"\{(\w+)\}", line)}
+    return (marked | named) - {"folder", _DISK}
 
 
 def render(kind: str, given: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     """The files of a kind with all fields filled in, and the values that were used.
 
-    A line that names a field without a value is left out.
+    A line that names a field without a value is left out; so is one that names the disk of the
+    runs, where they are in a bucket.
 
     Raises:
         ConfigError: the kind is unknown, or a value is missing or may not stand there.
     """
     texts = read(kind)
     values = settle(fields_of(kind), given)
+    runs = values.get("runs", "")
+    marks = {**values, _DISK: "" if runs.startswith("s3://") else runs}
     kept = {
         name: text
         for name, text in texts.items()
         if name not in _ONLY_WITH or values[_ONLY_WITH[name]]
     }
-    return {name: _fill(text, values) for name, text in kept.items()}, values
+    return {name: _fill(text, marks) for name, text in kept.items()}, values
 
 
 def _fill(text: str, values: Mapping[str, str]) -> str:

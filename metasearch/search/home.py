@@ -92,8 +92,8 @@ class Copy(Home):
         return self._address
 
     def names(self) -> set[str]:
-        """What lies directly below its address."""
-        return self._bucket.names(self._key)
+        """What lies directly below its address; not what `prove` left when it was cut off."""
+        return {name for name in self._bucket.names(self._key) if not name.startswith(".")}
 
     def slot(self) -> Slot:
         """A lease in the bucket, and what was last seen of it here; raises what `prove` does."""

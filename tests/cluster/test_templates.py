@@ -53,6 +53,16 @@ def test_filled_in_templates_leave_nothing_open_and_pass_the_checks(kind, tmp_pa
     }
 
 
+def test_with_runs_in_a_bucket_no_template_needs_a_disk_for_them(kind, tmp_path):
+    if "runs" not in fields_of(kind):
+        pytest.skip(f"{kind} knows no runs")
+    folder = filled(kind, tmp_path, runs="s3://shelf/runs")
+    assert {v.file.name: v.faults for v in validate(folder) if v.faults} == {}
+    text = "".join(file.read_text("utf-8") for file in folder.iterdir())
+    for word in ("mountPath: s3", "claimName", "--output=", MARK.pattern):
+        assert not re.search(word, text), word
+
+
 def test_every_value_arrives_in_the_files_or_the_commands(kind):
     odd = {n: FIELDS[n].like for n in fields_of(kind) if n != "nodes"}
     texts, values = render(kind, odd)

@@ -40,7 +40,6 @@ def store(server, monkeypatch, tmp_path):
     server.fault = lambda request: ""
     machine(monkeypatch, tmp_path, "here")
     with reached(server, monkeypatch):
-        Bucket(BUCKET).drop(server.contents())
         server.requests.clear()
         yield server
 
@@ -221,6 +220,15 @@ def test_a_store_that_minds_no_conditions_is_refused(store):
     with pytest.raises(EnvironmentFault, match="overwrites an object although it was told not to"):
         searched()
     assert store.contents() == []
+
+
+def test_what_a_proof_left_that_was_cut_off_bars_nobody(store):
+    store.fault = lambda request: "500" if request["REQUEST_METHOD"] == "POST" else ""
+    with pytest.raises(StoreFault, match="InternalError"):
+        searched(trials=1)
+    assert store.contents()
+    store.fault = lambda request: ""
+    assert searched(trials=1).exit_code == 0
 
 
 def test_a_bucket_that_is_not_there_is_named(store):
