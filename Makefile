@@ -78,7 +78,7 @@ cluster-smoke: $(STAMP) ## Run searches on a real Slurm, over ssh, on lost machi
 
 audit: $(STAMP) ## Look up the pinned packages in the list of known faults
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
-	@$(BIN)/python -m pip_audit --disable-pip --no-deps -r constraints.txt $(ARGS)
+	@$(BIN)/python -m pip_audit --strict --disable-pip --no-deps -r constraints.txt $(ARGS)
 
 docs: ## Build the documentation into build/site, in .venv-docs
 	@test -x $(DOCS_VENV)/bin/mkdocs || { $(PYTHON) -m venv $(DOCS_VENV) && \
