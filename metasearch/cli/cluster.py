@@ -32,9 +32,7 @@ def render(
         Path | None, typer.Option("-o", "--out", help="Folder to write to; else cluster-KIND.")
     ] = None,
     search: Annotated[Path | None, typer.Option(help="The search file.")] = None,
-    runs: Annotated[
-        str | None, typer.Option(help="Folder of runs that all nodes share, or s3://.")
-    ] = None,
+    runs: Annotated[str | None, typer.Option(help="Folder of runs on all nodes, or s3://.")] = None,
     nodes: Annotated[int | None, typer.Option(help="Nodes, or the most workers at once.")] = None,
     gpus: Annotated[int | None, typer.Option(help="GPUs of a node.")] = None,
     gpus_per_trial: Annotated[str | None, typer.Option(help="0.5: two share one; auto.")] = None,
