@@ -36,7 +36,7 @@ def assemble(
     found, as plain data.
     """
     merges = rule == "soup"
-    pool = [c for c in candidates if not merges or alike(c, winner)]
+    pool = [c for c in distinct(candidates, winner) if not merges or alike(c, winner)]
     looks = _looks(panel_of(winner.config, bench, "confirm"), winner)
     with one_thread():
         evidence, pool = _sound(_evidence(looks, [c.adapter for c in pool]), pool)
@@ -70,6 +70,15 @@ def assemble(
     champion = Champion(joined, winner.champion.algorithm, winner.champion.family)
     numbers = tuple((c.record.number, share) for c, share in members)
     return replace(winner, champion=champion, together=numbers), told
+
+
+def distinct(candidates: Sequence[Candidate], winner: Candidate) -> list[Candidate]:
+    """The winner, and of the others one of each recipe: a recipe tried twice is one model twice."""
+    kept = [winner]
+    for candidate in candidates:
+        if all(candidate.config != one.config for one in kept):
+            kept.append(candidate)
+    return [c for c in candidates if any(c is one for one in kept)]
 
 
 def alike(one: Candidate, other: Candidate) -> bool:

@@ -17,7 +17,7 @@ from metasearch.errors import RunError
 from metasearch.search import ensemble as module
 from metasearch.search.config import Confirm
 from metasearch.search.confirm import Candidate, judge_on, panel_of, rank
-from metasearch.search.ensemble import alike, assemble
+from metasearch.search.ensemble import alike, assemble, distinct
 from metasearch.search.export import SINGLE, export
 from metasearch.search.ledger import Run, open_run
 from metasearch.trial.config import from_data
@@ -70,6 +70,14 @@ def test_no_rule_exports_what_is_worse_on_confirm_than_the_winner(rule, candidat
         assert sum(share for _, share in found.together) == pytest.approx(1)
         assert told["confirm"] == pytest.approx(on_confirm(found, bench), rel=1e-4)
         assert told["single"] == pytest.approx(on_confirm(winner, bench), rel=1e-4)
+
+
+def test_a_recipe_that_was_tried_twice_is_taken_in_once(candidates):
+    first, second, *_ = candidates
+    again = dataclasses.replace(second)
+    assert distinct([first, second, again], first) == [first, second]
+    (one, other) = distinct([second, first, again], again)
+    assert one is first and other is again
 
 
 def test_weights_are_averaged_of_trials_that_began_alike_alone(candidates):
