@@ -203,7 +203,12 @@ def _write_onnx(traced: ExportedProgram, path: Path, said: Mapping[str, Any]) ->
     try:
         with _quiet():
             written = torch.onnx.export(
-                traced, input_names=names, output_names=["images"], dynamo=True, verbose=False
+                traced,
+                input_names=names,
+                output_names=["images"],
+                dynamo=True,
+                optimize=False,  # whoever runs it optimises; of a long program it takes minutes
+                verbose=False,
             )
         assert written is not None, "it returns a program unless told a file"
         written.model.metadata_props["about"] = json.dumps(said)

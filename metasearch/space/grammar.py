@@ -44,7 +44,9 @@ class Size:
     def __str__(self) -> str:
         """In words, for people."""
         many = "continuous" if self.configurations is None else f"{self.configurations:,} recipes"
-        return f"{self.draws} draws, {many}, {self.branches:,} ways to pick the branches"
+        draws = "1 draw" if self.draws == 1 else f"{self.draws} draws"
+        ways = "1 way" if self.branches == 1 else f"{self.branches:,} ways"
+        return f"{draws}, {many}, {ways} to pick the branches"
 
 
 def word_of(node: Any) -> Kind | None:
