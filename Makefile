@@ -73,7 +73,7 @@ chaos: $(STAMP) ## Kill searches, workers and machines, signal them, fill their 
 fuzz: $(STAMP) ## Read 5,000 damaged files of every kind, and watch what that does (ARGS="--seed 1")
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
-cluster-smoke: $(STAMP) ## Run searches on a real Slurm, over ssh, on lost machines; skips what is not here
+cluster-smoke: $(STAMP) ## Run searches on a real Slurm, over ssh, in a bucket, as jobs; skips what is not here
 	@$(BIN)/python -m pytest -q -s -rs -m slow tests/smoke $(ARGS)
 
 audit: $(STAMP) ## Look up the pinned packages in the list of known faults
