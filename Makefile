@@ -68,10 +68,11 @@ bench-scale: $(STAMP) ## What a search costs at 100 to 10,000 trials (ARGS="--ba
 	@$(BIN)/python -m benchmarks.scale $(ARGS)
 
 chaos: $(STAMP) ## Kill searches, workers and machines, signal them, fill their disks
-	@$(BIN)/python -m pytest -q -m slow tests/chaos $(ARGS)
+	@$(BIN)/python -m pytest -q -s -rs -m slow tests/chaos $(ARGS)
 
-fuzz: $(STAMP) ## Read 5,000 damaged files of every kind, and watch what that does (ARGS="--seed 1")
+fuzz: $(STAMP) ## Read 5,000 damaged files and hostile folders, and watch what that does (ARGS="--seed 1")
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+	@$(BIN)/python -m pytest -q -s -m "slow or not slow" tests/safety/test_hostile_folder.py
 
 cluster-smoke: $(STAMP) ## Run searches on a real Slurm, over ssh, in a bucket, as jobs; skips what is not here
 	@$(BIN)/python -m pytest -q -s -rs -m slow tests/smoke $(ARGS)

@@ -6,6 +6,7 @@ child. So a search that is killed and goes on costs a tenth of a second, and a h
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import select
@@ -24,6 +25,7 @@ from metasearch.cli.app import ended
 from metasearch.observe.tensorboard import TensorBoard
 from metasearch.observe.trial_files import TrialFiles
 from metasearch.search import lease
+from metasearch.search.ledger import open_run
 from tests.chaos.history import Witness
 from tests.chaos.wire import Wire
 from tests.house import ROOT
@@ -82,10 +84,13 @@ class Nursery:
 
 
 @contextmanager
-def nursery(place: Path) -> Iterator[Nursery]:
-    """A place where lives begin; what they say goes into a file in `place`."""
+def nursery(place: Path, *known: str) -> Iterator[Nursery]:
+    """A place where lives begin; what they say goes into a file in `place`.
+
+    Modules that are `known` are imported once, and not by each life.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.chaos.lives"], cwd=ROOT, bufsize=0,
+        [sys.executable, "-m", "tests.chaos.lives", *known], cwd=ROOT, bufsize=0,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         env={**os.environ, "HOME": str(place), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
@@ -96,13 +101,28 @@ def nursery(place: Path) -> Iterator[Nursery]:
 
 def _live(order: dict[str, Any]) -> int:
     _pretend(order)
-    wire = Wire(Path(order["folder"]), order.get("deadly", ""), order.get("nth", 1))
+    wire = Wire(
+        Path(order.get("root", order["folder"])), order.get("deadly", ""), order.get("nth", 1)
+    )
     wire.hang()
-    observers = [Witness(Path(order["told"])), TensorBoard(), TrialFiles()]
-    code = ended(lambda: sys.exit(search_as(order, observers)))
+    if "bundle" in order:
+        code = ended(lambda: _export(order))
+    else:
+        code = ended(lambda: sys.exit(_search(order)))
     if "passed" in order:
         Path(order["passed"]).write_text(json.dumps(wire.passed))
     return code
+
+
+def _search(order: dict[str, Any]) -> int:
+    observers = [Witness(Path(order["told"])), TensorBoard(), TrialFiles()]
+    return search_as(order, observers)
+
+
+def _export(order: dict[str, Any]) -> None:
+    from metasearch.search.export import export  # torch comes with it
+
+    export(open_run(Path(order["folder"])), Path(order["bundle"]), baselines=("scratch",))
 
 
 def _pretend(order: dict[str, Any]) -> None:
@@ -134,6 +154,8 @@ def _born(order: dict[str, Any]) -> None:
 
 def main() -> None:
     """Live line by line."""
+    for name in sys.argv[1:]:
+        importlib.import_module(name)
     for line in sys.stdin:
         order = json.loads(line)
         pid = os.fork()

@@ -11,7 +11,6 @@ import os
 import secrets
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 REPORTS = 6
 SEED = 0
-RANDOM_KILLS, PLACES, RAY_KILLS, WORKER_KILLS = 100, 40, 16, 12
+RANDOM_KILLS, PLACES, RAY_KILLS = 100, 40, 16
 
 
 def _moments(purpose: str, low: float, high: float) -> Iterator[float]:
@@ -143,22 +142,3 @@ def test_kills_of_a_driver_with_trials_on_ray_lose_nothing(tmp_path, standing_ra
     assert process.communicate() == ("trials", "")
     checker.whole(trials, REPORTS, at_once=2)
     print(f"{RAY_KILLS} kills of a driver with Ray: {trials} trials, 0 lost, 0 finished twice")  # noqa: T201
-
-
-@pytest.mark.ray
-def test_kills_of_workers_under_a_driver_that_goes_on_lose_nothing(tmp_path, standing_ray):
-    folder, account, trials = tmp_path / "run", tmp_path / "account", 24
-    checker = Checker(folder, account)
-    how = {"backend": "ray", "max_concurrent": 2, "address": standing_ray, "retries": 99}
-    process = launch(folder, _tree(account, 0.3), trials=trials, **how)
-    moments = _moments("workers", 0.2, 1.5)
-    while checker.kills < WORKER_KILLS:
-        time.sleep(next(moments))
-        seen = len(lines(account))
-        wait_until(lambda seen=seen: len(lines(account)) > seen, process)
-        os.kill(lines(account)[-1][-1], signal.SIGKILL)  # whoever just said that it works
-        checker.kills += 1
-        checker.look()
-    assert process.communicate() == ("trials", "")
-    checker.whole(trials, REPORTS)
-    print(f"{WORKER_KILLS} kills of workers: {trials} trials, 0 lost")  # noqa: T201

@@ -145,7 +145,7 @@ class Material:
     def _of_ledger(self, file: Path) -> list[list[str]]:
         run = "run"
         return [["status", run], ["show", run], ["show", run, "0"], ["best", run], ["best", run, "--json"],
-                ["list"], ["doctor", run], ["compare", "run/0", "run/1"], ["resume", run],
+                ["list"], ["doctor", run], ["compare", "run:0", "run:1"], ["resume", run],
                 ["space", "check", str(self.home / run / "search.yaml")]]  # fmt: skip
 
     def _of_report(self, file: Path) -> list[list[str]]:
