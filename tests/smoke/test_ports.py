@@ -36,12 +36,19 @@ def test_a_search_and_what_shows_it_listen_on_loopback_alone(two, tmp_path):
     budget = {"gradients": 10**9, "reports": 2, "tasks_per_step": 4}  # it goes on until it is ended
     tree = {"trial": trial(data, budget=budget), "search": {"trials": 2}}
     (tmp_path / "long.yaml").write_text(space.dump(tree))
-    board = mine.start("metasearch", "tensorboard", "done", "--port", str(BOARD))
-    study = mine.start("metasearch", "dashboard", "done", "--port", str(STUDY))
-    search = mine.start("metasearch", "search", str(tmp_path / "long.yaml"))
+    said = tmp_path / "said"
+    with said.open("w") as out:  # no pipe, which what they start would hold open
+        board, study, search = (
+            mine.start("metasearch", *words, stdout=out)
+            for words in (
+                ("tensorboard", "done", "--port", str(BOARD)),
+                ("dashboard", "done", "--port", str(STUDY)),
+                ("search", str(tmp_path / "long.yaml")),
+            )
+        )
     workers = tmp_path / "runs" / "long" / "trials"
     until(lambda: [*workers.glob("*/ran_on.jsonl")] or search.poll() is not None, 240, "a trial")
-    assert search.poll() is None, search.communicate()
+    assert search.poll() is None, said.read_text()
     until(lambda: {BOARD, STUDY} <= _own(mine), 120, "the pages are served")
     own = _own(mine)
     found = open_ports(stranger, mine)
@@ -53,7 +60,7 @@ def test_a_search_and_what_shows_it_listen_on_loopback_alone(two, tmp_path):
     print("the token of a search stands in no ps, no log and no file")  # noqa: T201
     for process in (search, board, study):
         process.kill()
-        process.communicate()
+        process.wait()
 
 
 @pytest.mark.skipif(
