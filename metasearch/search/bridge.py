@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from metasearch.search.addresses import to_search
 from metasearch.search.backend import Desk, Message, Order
 from metasearch.search.retries import cause_of_death
 from metasearch.search.worker import last_words
@@ -53,7 +52,7 @@ class Bridge:
         """Tell the desk why a trial's worker is no more."""
         if trial_id in self.live and self.fault is None:
             text = self.errors.get(trial_id, "the worker died")
-            stuck = last_words(Path(self.live[trial_id].folder))
+            stuck = last_words(to_search(self.live[trial_id].folder))
             taken = trial_id in self.preempted
             error = {"reason": "preempted" if taken else cause_of_death(text), "error": text}
             self.heard(trial_id, {"error": stuck or error})

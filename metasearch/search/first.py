@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from metasearch import space
 from metasearch.errors import ConfigError
+from metasearch.search.home import looked_at
 from metasearch.search.ledger import open_run
 from metasearch.space import Draw, Label
 
@@ -135,7 +136,7 @@ def _stands_for(entry: Any, file: SearchFile) -> Iterator[Point]:
                 if draw.path.startswith("algorithms") and name in draw.options:
                     yield Point(_defaults(file, {draw.path: name}), f"baseline {name}")
     elif "run" in entry:
-        yield from _of_run(Path(entry["run"]), entry.get("best", 1), file)
+        yield from _of_run(looked_at(entry["run"]), entry.get("best", 1), file)
     else:
         yield Point(dict(entry), "given")
 

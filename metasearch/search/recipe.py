@@ -8,6 +8,7 @@ from pathlib import Path
 
 from metasearch import space
 from metasearch.search.config import SearchFile, read_document
+from metasearch.search.home import looked_at
 
 _ONE_TRIAL = {"trials": 1, "sampler": "random", "pruner": "none", "backend": "local"}
 _KEPT = {"name", "cpus_per_trial", "gpus_per_trial", "confirm", "baselines"}
@@ -24,7 +25,7 @@ def read_recipe(
     Raises:
         ConfigError: something is left to draw, or the recipe cannot be run.
     """
-    given = Path(path)
+    given = looked_at(path)
     document = space.load(given / "config.yaml" if given.is_dir() else given)
     if "trial" not in document.tree:
         document = space.under(document, "trial")

@@ -17,6 +17,7 @@ from metasearch.observe.grid import sample_grid, to_png
 from metasearch.rng import Stream
 from metasearch.search.backend import Resources
 from metasearch.search.config import SearchFile
+from metasearch.search.home import home_of
 from metasearch.search.process import limit_threads, threads_restored
 from metasearch.search.worker import KEPT
 from metasearch.tasks.base import SPLITS
@@ -88,7 +89,7 @@ def rehearsed(file: SearchFile, folder: Path, tell: Tell = lambda _: None) -> di
     return {
         "name": file.search.name,
         "folder": str(folder),
-        "exists": (folder / "manifest.json").exists(),
+        "exists": "manifest.json" in home_of(folder).names(),
         "trials": file.search.trials,
         "time_s": limit,
         "draws": size.draws,
