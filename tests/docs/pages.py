@@ -20,6 +20,7 @@ LEFT_OUT = {
     r"\S*python -m benchmarks\.": "trains for minutes; its options are held to its --help",
     r"metasearch cluster up-check ": "needs a cluster; tests/cli/test_up_check.py",
     r"ssh |metasearch submit ": "needs a cluster; its options are held to --help",
+    r"metasearch .*s3://": "needs a bucket; tests/cli/test_buckets.py",
     r"metasearch .*(repairer|rings\.yaml)": "needs the example package; tests/api/test_plugins.py",
 }
 """How a line begins that is not typed, and the reason."""
