@@ -54,5 +54,10 @@ def to_search(place: str | Path) -> Path:
     return copy_at(address_of(place) or place, SEARCHING)
 
 
+def make_room() -> None:
+    """Make the folder of all copies, for this user alone: a bucket may be read by fewer people."""
+    _root().mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
 def _root() -> Path:
     return cache_folder().absolute() / "s3"

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from metasearch.errors import EnvironmentFault, RunError
-from metasearch.search.addresses import LOOKING, address_of, copy_at, is_address
+from metasearch.search.addresses import LOOKING, address_of, copy_at, is_address, make_room
 from metasearch.search.bucket import Bucket, Entry
 from metasearch.search.files import read_json, to_json, write_atomically
 from metasearch.search.lease import FILE, Holder, OnDisk, Slot, revive_holder
@@ -51,7 +51,8 @@ class Home:
         return {path.name for path in self.folder.iterdir()} if self.folder.is_dir() else set()
 
     def slot(self) -> Slot:
-        """Where its lease is."""
+        """Where its lease is; the folder for it is made."""
+        (self.folder / "ledger").mkdir(parents=True, exist_ok=True)
         return OnDisk(self.folder / "ledger")
 
     def prove(self) -> None:
@@ -80,6 +81,7 @@ class Copy(Home):
     def __init__(self, folder: Path) -> None:
         """Nothing is read yet."""
         super().__init__(folder)
+        make_room()
         self._address = address_of(folder)
         name, _, key = self._address.removeprefix("s3://").partition("/")
         self._bucket, self._key = Bucket(name), f"{key}/" if key else ""
@@ -98,6 +100,7 @@ class Copy(Home):
     def slot(self) -> Slot:
         """A lease in the bucket, and what was last seen of it here; raises what `prove` does."""
         self.prove()
+        (self.folder / "ledger").mkdir(parents=True, exist_ok=True)
         return _InBucket(self._bucket, self._key + _LEASE, self.folder / "ledger")
 
     def prove(self) -> None:

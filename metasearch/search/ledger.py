@@ -227,7 +227,6 @@ class Ledger:
         Raises:
             RunError: another process holds it.
         """
-        (folder / "ledger").mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.home = home_of(folder)
         self.lease = Lease.acquire(self.home.slot())

@@ -91,6 +91,7 @@ def test_a_copy_becomes_what_the_bucket_holds(store, tmp_path):
     looked_at(RUN)
     assert sorted(p.name for p in folder.rglob("[!.]*") if p.is_file()) == ["a.txt", "b.txt"]
     assert not (folder.parent / "up").exists()
+    assert (tmp_path / "here" / "s3").stat().st_mode & 0o077 == 0
     (folder / "a.txt").write_text("changed here")
     (folder / "mine.txt").write_text("of nobody")
     shelf.drop(["runs/a/deep/b.txt"])
@@ -156,7 +157,6 @@ def test_one_search_at_a_time_writes_into_a_run_of_a_bucket(store, tmp_path, mon
 
 def test_of_many_who_want_a_run_of_a_bucket_at_once_one_gets_it(store):
     slot, got, refused = home_of(to_search(RUN)).slot(), [], []
-    to_search(f"{RUN}/ledger").mkdir(parents=True)
 
     def want():
         try:
