@@ -3,6 +3,8 @@
 set -euo pipefail
 export PATH="__BIN__:$PATH"
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$HOME/.metasearch/token"
+# Ray serves what it measures to whoever asks, without a token; so it measures nothing.
+export RAY_enable_metrics_collection=0 AUTOSCALER_METRIC_PORT=-1 DASHBOARD_METRIC_PORT=-1
 metasearch cluster token >/dev/null
 ray start --head --node-ip-address="__HEAD__" --port=__PORT__ --dashboard-host=127.0.0.1 \
   --node-manager-port=__NODE_PORT__ --object-manager-port=__OBJECT_PORT__ \

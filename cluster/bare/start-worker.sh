@@ -3,6 +3,8 @@
 set -euo pipefail
 export PATH="__BIN__:$PATH"
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$HOME/.metasearch/token"
+# Ray serves what it measures to whoever asks, without a token; so it measures nothing.
+export RAY_enable_metrics_collection=0 AUTOSCALER_METRIC_PORT=-1 DASHBOARD_METRIC_PORT=-1
 if [ ! -s "$RAY_AUTH_TOKEN_PATH" ]; then
   echo "no token in $RAY_AUTH_TOKEN_PATH: bring the head's there, mode 600" >&2
   exit 4

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from metasearch.cluster.scripts import MEASURED
 from metasearch.cluster.shape import ANYTHING, faults
 from metasearch.space import Fault
 
@@ -62,6 +63,9 @@ def _start(commands: Any, key: str) -> Iterator[Fault]:
     for i, line in started:
         if _TOKEN not in line:
             message = f"open: whoever reaches the head runs code. Begin with {_TOKEN}."
+            yield Fault((key, i), message)
+        if MEASURED not in line:
+            message = f"Ray serves what it measures to anybody, without a token. Add {MEASURED}."
             yield Fault((key, i), message)
         if "--head" in line and "--dashboard-host=127.0.0.1" not in line:
             yield Fault((key, i), "the dashboard must be on loopback: --dashboard-host=127.0.0.1.")

@@ -11,6 +11,7 @@ from pathlib import Path
 Line = tuple[int, str]
 """A line, from 1, and what is wrong with it; 0 for the file as a whole."""
 
+MEASURED = "RAY_enable_metrics_collection=0 AUTOSCALER_METRIC_PORT=-1 DASHBOARD_METRIC_PORT=-1"
 LINTERS = {"shell": "shellcheck", "image": "hadolint"}
 _OPEN_DASHBOARD = re.compile(r"--dashboard-host[= ](?!127\.0\.0\.1|localhost)")
 _TOKEN_SHOWN = re.compile(r"RAY_AUTH_TOKEN=(?!PATH)")
@@ -24,9 +25,8 @@ def shell_faults(text: str) -> Iterator[Line]:
         yield 1, "must begin with #!/bin/bash."
     if "set -euo pipefail" not in lines:
         yield 0, "goes on after an error: say `set -euo pipefail`."
-    starts = any("ray start" in line and not line.lstrip().startswith("#") for line in lines)
-    if starts and "RAY_AUTH_MODE=token" not in text:
-        yield 0, "open: whoever reaches the head runs code. Export RAY_AUTH_MODE=token."
+    if any("ray start" in line and not line.lstrip().startswith("#") for line in lines):
+        yield from _open(text)
     for number, line in enumerate(lines, start=1):
         if _OPEN_DASHBOARD.search(line):
             yield number, "the dashboard must be on loopback: --dashboard-host=127.0.0.1."
@@ -39,6 +39,13 @@ def shell_faults(text: str) -> Iterator[Line]:
     done = subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True, check=False)
     for found in re.finditer(r"line (\d+): (.*)", done.stderr):
         yield int(found[1]), f"bash: {found[2]}"
+
+
+def _open(text: str) -> Iterator[Line]:
+    if "RAY_AUTH_MODE=token" not in text:
+        yield 0, "open: whoever reaches the head runs code. Export RAY_AUTH_MODE=token."
+    if MEASURED not in text:
+        yield 0, f"Ray serves what it measures to anybody, without a token. Export {MEASURED}."
 
 
 def _slurm(text: str) -> Iterator[Line]:

@@ -55,6 +55,8 @@ MUTANTS = [
     (SBATCH, "#SBATCH --requeue\n", "", "--requeue"),
     (SBATCH, "set -euo pipefail", "set -eu", "goes on after an error"),
     (SBATCH, "RAY_AUTH_MODE=token", "RAY_AUTH_MODE=none", "whoever reaches"),
+    (SSH, "METRIC_PORT=-1", "METRIC_PORT=0", "to anybody"),
+    (SBATCH, "RAY_enable_metrics_collection=0", "RAY_enable_metrics_collection=1", "to anybody"),
     (SBATCH, "trap 'kill", "echo 'kill", "trap USR1"),
     (SBATCH, 'exit "$code"\n', 'ray stop\nexit "$code"\n', "shared node"),
     (SBATCH, "--nodes=1 --ntasks=1", "--nodes=1", "as many tasks as the job"),

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from metasearch import space
+from metasearch.cluster.scripts import MEASURED
 from tests.small import blobs_file, searched, trial
 from tests.smoke.lab import Host, hosts, missing, until
 from tests.smoke.stranger import answers, joins, open_ports, places_of
@@ -17,6 +18,7 @@ from tests.smoke.stranger import answers, joins, open_ports, places_of
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing())]
 
 BOARD, STUDY, RAYS = 6006, 8080, 8265
+QUIET = dict(word.split("=") for word in MEASURED.split())
 TOKEN = "cccc1111dddd2222" * 4
 
 
@@ -69,7 +71,7 @@ def test_a_search_and_what_shows_it_listen_on_loopback_alone(two, tmp_path):
 )
 def test_rays_dashboard_answers_nobody_without_a_token(two, tmp_path):
     mine, stranger = two
-    mine.variables.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=TOKEN)
+    mine.variables.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=TOKEN, **QUIET)
     mine.run("ray", "start", "--head", f"--node-ip-address={mine.ip}", "--port=6379",
              "--dashboard-host=127.0.0.1", "--disable-usage-stats")  # fmt: skip
     until(lambda: RAYS in _own(mine), 60, "the dashboard is up")
