@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.docs.pages import PAGES, REHEARSED, lines
+from tests.docs.pages import PAGES, REHEARSED, SAID_ONLY, lines
 
 
 def pytest_terminal_summary(terminalreporter, config):
@@ -13,3 +13,5 @@ def pytest_terminal_summary(terminalreporter, config):
             why = "asked what it would do (-n)" if line.text.startswith(REHEARSED) else line.reason
             if why:
                 terminalreporter.line(f"{line.page}: {line.text}\n    {why}")
+        for text, why in SAID_ONLY.items():
+            terminalreporter.line(f"in a sentence: {text}\n    {why}")

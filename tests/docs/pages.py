@@ -24,6 +24,16 @@ LEFT_OUT = {
     r"metasearch .*(repairer|rings\.yaml)": "needs the example package; tests/api/test_plugins.py",
 }
 """How a line begins that is not typed, and the reason."""
+SAID_ONLY = {
+    "metasearch search leaves.yaml": "typed above",
+    "metasearch stop leaves": "wants a search that runs; tests/cli/test_halt.py",
+    "metasearch components denoiser": "lists what the reader has written by then",
+    "metasearch cluster token": "writes into the home of who types it; tests/cli/test_cluster.py",
+    "metasearch doctor --address HOST:PORT": "needs a cluster",
+    "metasearch export RUN --ensemble mixture": "takes minutes; tests/search/test_ensemble.py",
+    "metasearch refine RUN": "takes minutes; tests/search/test_refine.py",
+}
+"""Commands within a sentence that are not typed, and the reason."""
 REHEARSED = "make "
 """How a line begins that is asked what it would do, for it installs, or takes long."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.desk import SMALL, furnish, surroundings, typed, visited
-from tests.docs.pages import LEFT_OUT, PAGES, REHEARSED, blocks, lines, quoted
+from tests.docs.pages import LEFT_OUT, PAGES, REHEARSED, SAID_ONLY, blocks, lines, quoted
 from tests.house import ROOT
 
 GUIDES = ROOT / "docs" / "guides"
@@ -29,16 +29,6 @@ SHORTER = {
 FILLED = {"RUN": "leaves", "TRIAL": "0", "FILE": "leaves.yaml", "NAME": "vae", "KIND": "slurm",
           "FOLDER": "cluster-slurm", "200": "4"}  # fmt: skip
 """What stands for a word in capitals, or a large number, in the folder of the README."""
-SAID_ONLY = {
-    "metasearch search leaves.yaml": "typed above",
-    "metasearch stop leaves": "wants a search that runs; tests/cli/test_halt.py",
-    "metasearch components denoiser": "lists what the reader has written by then",
-    "metasearch cluster token": "writes into the home of who types it; tests/cli/test_cluster.py",
-    "metasearch doctor --address HOST:PORT": "needs a cluster",
-    "metasearch export RUN --ensemble mixture": "takes minutes; tests/search/test_ensemble.py",
-    "metasearch refine RUN": "takes minutes; tests/search/test_refine.py",
-}
-"""Commands within a sentence that are not typed, and the reason."""
 
 
 def follow(place: Path, pages: tuple[Path, ...]) -> None:
