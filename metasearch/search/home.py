@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -144,11 +144,15 @@ class Copy(Home):
                 some = [n for n in changed if n.endswith(_LAST) == last]
                 with ThreadPoolExecutor(_AT_ONCE) as pool:
                     self._index().update(pool.map(self._put, some))
-            gone = [n for n in self._index() if _below(n, parts) and n not in here]
+            below = tuple(f"{part}/" for part in parts) or ("",)
+            mine = (n for n in self._index() if n.startswith(below) or n in parts)
+            gone = [n for n in mine if n not in here]
             gone.sort(key=lambda name: not name.endswith(_LAST))
             self._bucket.drop(self._key + name for name in gone)
-            self._known = {n: how for n, how in self._index().items() if n not in gone}
-            self._save()
+            for name in gone:
+                del self._index()[name]
+            if not parts:  # it is long; without it, all is looked at again
+                self._save()
 
     def keep(self, name: str, *, new: bool = False) -> None:
         """Write one file into the bucket, whole."""
@@ -289,10 +293,6 @@ def fetched(folder: Path) -> Path:
     """A folder within a run, such as the checkpoints of a trial, as it is kept now."""
     home_of(folder).pull()
     return folder
-
-
-def _below(name: str, parts: Sequence[str]) -> bool:
-    return not parts or any(name == part or name.startswith(f"{part}/") for part in parts)
 
 
 def _stat(path: Path) -> Known:
