@@ -307,10 +307,14 @@ def test_a_stuck_trial_is_ended_and_the_others_are_not(kind, tmp_path):
     run = search(made, tmp_path / "run").run
     got = {(t.info.params["end"], t.outcome.state, t.outcome.reason) for t in run.trials}
     assert got == {("hang", "failed", "timeout"), ("well", "complete", "finished")}
+    stuck_s = []
     for trial in run.trials:
         if trial.outcome.reason == "timeout":
+            reported_at = (trial.folder / "reports.jsonl").stat().st_mtime
+            stuck_s.append(trial.done_at - reported_at)
             assert "planted.py" in trial.outcome.error and len(trial.curve) == 1
             assert "no report within" in trial.outcome.error.splitlines()[-1]
+    print(f"{kind}: {len(stuck_s)} stuck trials, may be silent for 2 s: ended after {[round(s, 1) for s in stuck_s]} s")  # noqa: T201 # fmt: skip
     assert TrialState.RUNNING not in {t.state for t in journal(tmp_path / "run")}
 
 
@@ -340,6 +344,7 @@ def test_what_ran_out_of_memory_is_tried_once_more_with_more_room(own_ray, tmp_p
     for trial in run.trials:
         assert attempts[trial.info.params["x"]] == (1 if trial.info.params["end"] == "well" else 2)
         assert [step for step, _ in trial.curve] == sorted({step for step, _ in trial.curve})
+    print("out of memory: once more with more room, then told as out_of_memory")  # noqa: T201
 
 
 @pytest.mark.ray
@@ -391,6 +396,7 @@ def test_fractions_of_gpus_are_shared_and_too_much_is_refused(own_ray, tmp_path)
         search(plan(gpus_per_trial=4.0, **how), tmp_path / "run")
     summary = search(plan(gpus_per_trial=0.5, **how), tmp_path / "run")
     assert summary.run.count("complete") == 1
+    print("2 fake cards: 4 trials at 0.5 each, 2 at 1.0; 4 cards for one trial refused at start")  # noqa: T201
 
 
 @pytest.mark.ray
@@ -403,6 +409,7 @@ def test_auto_packs_as_many_trials_on_a_gpu_as_were_measured_to_fit(own_ray, tmp
     assert search(made, tmp_path / "run", backend=backend).run.count("complete") == 4
     assert backend.slots == 4, "of 16 GiB, two take 6 each: four share two cards"
     assert len({pid for *_, pid in lines(account)}) == 4
+    print("gpus_per_trial auto: 4 trials in 4 processes share 2 fake cards")  # noqa: T201
     manifest = open_run(tmp_path / "run").manifest
     assert manifest["search"]["gpus"] == 0.5 == manifest["gpus_per_trial"]["gpus"]
     assert [card["name"] for card in manifest["gpus_per_trial"]["cards"]] == ["planted"]
