@@ -16,6 +16,7 @@ from metasearch.cluster.token import make_token
 from metasearch.search.ledger import open_run
 from tests.small import blobs_file, trial
 from tests.smoke.lab import Host, hosts, missing, until
+from tests.smoke.stranger import answers, open_ports
 
 pytestmark = [
     pytest.mark.slow,
@@ -71,7 +72,7 @@ def slurm(tmp_path) -> Iterator[list[Host]]:
     for i in range(2):
         (conf / "dev" / f"gpu{i}").touch()
     (conf / "gres.conf").write_text(f"NodeName=h[1-3] Name=gpu File={conf}/dev/gpu[0-1]\n")
-    with hosts(tmp_path / "hosts", NAMES) as machines:
+    with hosts(tmp_path / "hosts", (*NAMES, "stranger")) as (*machines, stranger):
         nodes = "".join(NODE.format(h.name, h.ip) for h in machines)
         (conf / "slurm.conf").write_text(CONF.replace("PartitionName", f"{nodes}PartitionName"))
         for host in machines:
@@ -91,11 +92,22 @@ def slurm(tmp_path) -> Iterator[list[Host]]:
         until(lambda: "idle" in machines[0].run("sinfo", "-h", "-o", "%T %D", code=None)
               and "3" in machines[0].run("sinfo", "-h", "-t", "idle", "-o", "%D", code=None),
               60, "three idle nodes")  # fmt: skip
-        yield machines
+        yield [*machines, stranger]
+
+
+def _strangers(stranger: Host, machines: list[Host]) -> None:
+    """Slurm and Ray listen where they like; whoever asks without a token is told nothing."""
+    for host in machines:
+        found = open_ports(stranger, host)
+        told = answers(stranger, host.ip, found)
+        kinds = sorted(set(told.values())) or "none"
+        print(f"{host.name}: {len(found)} ports open while a job runs; answers over HTTP: {kinds}")  # noqa: T201
+        assert 200 not in told.values(), told
 
 
 def test_a_search_runs_as_a_slurm_job_on_three_machines(slurm, tmp_path, monkeypatch):
-    head, runs = slurm[0], tmp_path / "runs"
+    (*machines, stranger), runs = slurm, tmp_path / "runs"
+    head = machines[0]
     runs.mkdir()
     monkeypatch.setenv("METASEARCH_TOKEN", str(tmp_path / "home" / ".metasearch" / "token"))
     make_token()
@@ -112,6 +124,9 @@ def test_a_search_runs_as_a_slurm_job_on_three_machines(slurm, tmp_path, monkeyp
     began = time.monotonic()
     told = head.run("sbatch", str(out / "search.sbatch"))
     job = re.search(r"\d+", told)[0]
+    reports = runs / "metasearch" / "trials"
+    until(lambda: [*reports.glob("*/ran_on.jsonl")], 300, "a trial begins")
+    _strangers(stranger, machines)
     until(lambda: not head.run("squeue", "-h", "-j", job, code=None).strip(), 420, "the job's end")
     log = next(runs.glob("*.log")).read_text()
     spent = time.monotonic() - began
