@@ -8,6 +8,7 @@ import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -93,7 +94,7 @@ def _load(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> np.ndar
                 raise ValueError(f"format {version}")
             shape, _, dtype = read(file)
             held = info.file_size - file.tell()
-    except ValueError as error:
+    except (ValueError, TokenError) as error:  # NumPy reads headers as Python reads literals
         raise DataError(f"array {name!r} is no plain array ({error}).") from None
     if dtype.hasobject:
         raise DataError(

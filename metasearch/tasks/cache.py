@@ -11,6 +11,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def _read(path: Path) -> Arrays | None:
         return None
     # A file of the right name that is no archive of plain arrays was put there by someone else.
     with (
-        contextlib.suppress(ValueError, zipfile.BadZipFile),
+        contextlib.suppress(ValueError, TokenError, zipfile.BadZipFile),
         np.load(io.BytesIO(data), allow_pickle=False) as archive,
     ):
         return {name: archive[name] for name in archive.files}

@@ -166,6 +166,7 @@ def npy(header: str, body: bytes = b"", version=b"\x01\x00") -> bytes:
             "plain",
         ),
         (b"no array", "no plain array"),
+        (npy("{'descr': '|u1', 'shape': (2,"), "no plain array"),
     ],
 )
 def test_a_header_is_weighed_before_anything_is_allocated(tmp_path, member, message):
