@@ -59,7 +59,7 @@ bench-search: $(STAMP) ## Replay searches on recorded trials: compute to a refer
 	@$(BIN)/python -m benchmarks.search $(ARGS)
 
 bench-selection: $(STAMP) ## Time the choice of tasks against the meta-step it is for
-	@$(BIN)/python -m benchmarks.selection
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.selection
 
 bench-overhead: $(STAMP) ## What a search costs beside its trials, ours and others' (ARGS="--work trivial 2s 10s")
 	@$(BIN)/python -m benchmarks.overhead $(ARGS)
