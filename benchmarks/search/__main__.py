@@ -8,30 +8,32 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from benchmarks.search.desk import ours
 from benchmarks.search.real import SEARCHES
 from benchmarks.search.record import GRIDS, pack, record
-from benchmarks.search.replay import Make, Ours, Played, Recorded, Stock, reached, replays
+from benchmarks.search.replay import Played, Recorded, Stock, play, reached
 from metasearch.rng import Stream
-from metasearch.search.advisors import TPE, Median, NoPruner, RandomSearch
-from metasearch.search.config import SearchConfig
+from metasearch.search.advisors import Median, NoPruner, RandomSearch
 from metasearch.search.process import limit_threads
-from metasearch.search.racing import Racing
 
 TRIALS = 40  # whole trials that the compute of a search is enough for
+TRIALS_RACED = 24, 40
 GOOD = 24  # one in so many recipes is a good one
 STOCK = "OptunaSearch + ASHA"
 DEFAULT = "ours, as by default"
-PLAYERS: dict[str, Make] = {
-    DEFAULT: lambda d, s: Ours(d, s, SearchConfig().sampler, SearchConfig().pruner, Racing()),
-    "ours: TPE, race": lambda d, s: Ours(d, s, TPE(), NoPruner(), Racing()),
-    "ours: TPE, median": lambda d, s: Ours(d, s, TPE(), Median(), None),
-    "ours: random, race": lambda d, s: Ours(d, s, RandomSearch(), NoPruner(), Racing()),
-    STOCK: Stock,
-    "random, median": lambda d, s: Ours(d, s, RandomSearch(), Median(), None),
-    "random, no stops": lambda d, s: Ours(d, s, RandomSearch(), NoPruner(), None),
+RANDOM: dict[str, Any] = {"sampler": RandomSearch(), "pruner": NoPruner()}
+Player = Callable[[Recorded, int, float], Played]
+PLAYERS: dict[str, Player] = {
+    DEFAULT: lambda d, s, cpu: ours(d, s, seconds=cpu),
+    "ours: race alone": lambda d, s, cpu: ours(d, s, seconds=cpu, pruner=NoPruner()),
+    "ours: median alone": lambda d, s, cpu: ours(d, s, seconds=cpu, pruner=Median(), race=None),
+    "ours: random, race": lambda d, s, cpu: ours(d, s, seconds=cpu, **RANDOM),
+    STOCK: lambda d, s, cpu: play(Stock(d, s), d, seconds=cpu),
+    "random, no stops": lambda d, s, cpu: ours(d, s, seconds=cpu, race=None, **RANDOM),
 }
 
 
@@ -64,14 +66,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         players = {n: p for n, p in PLAYERS.items() if n == STOCK or (asked.only or "") in n}
         compare(data, seeds, players)
-        race(data, seeds)
+        for trials in TRIALS_RACED:
+            race(data, seeds, trials)
     return 0
 
 
-def compare(data: Recorded, seeds: range, players: dict[str, Make]) -> None:
+def compare(data: Recorded, seeds: range, players: dict[str, Player]) -> None:
     """The table of compute until a good recipe is held for good."""
     budget = TRIALS * float(data.cpu_s.mean())
-    found = {n: list(replays(p, data, seeds, seconds=budget)) for n, p in players.items()}
+    found = {n: [p(data, seed, budget) for seed in seeds] for n, p in players.items()}
     recipes, rungs, tasks = data.search.shape
     print(
         f"\n{data.grid}: {recipes} recorded recipes, {rungs} rungs, {tasks} tasks; "
@@ -115,23 +118,21 @@ def _ratio(mine: np.ndarray, stock: np.ndarray, middle: Callable[[np.ndarray], f
         return f"{middle(mine) / middle(stock):.2f} [{low:.2f}, {high:.2f}]"
 
 
-def race(data: Recorded, seeds: range) -> None:
+def race(data: Recorded, seeds: range, trials: int) -> None:
     """Whether racing finds the same winner among the same trials, and what it saves."""
     pairs = [
-        (free, raced)
-        for seed in seeds
-        for free, raced in zip(
-            replays(_random(None), data, [seed], trials=TRIALS),
-            replays(_random(Racing()), data, [seed], trials=TRIALS),
-            strict=True,
+        (
+            ours(data, seed, trials=trials, race=None, **RANDOM),
+            ours(data, seed, trials=trials, **RANDOM),
         )
+        for seed in seeds
     ]
     same = np.mean([a.winner == b.winner for a, b in pairs])
     worse = np.mean([data.confirmed[b.winner] - data.confirmed[a.winner] for a, b in pairs])
     judged = np.mean([b.judged for _, b in pairs])
     spent = np.mean([b.seconds / a.seconds for a, b in pairs])
     print(
-        f"racing, the same {TRIALS} trials with and without: the same winner in {same:.0%}, on "
+        f"racing, the same {trials} trials with and without: the same winner in {same:.0%}, on "
         f"average {worse:+.2f} worse when confirmed; tasks judged {judged:.0%}, CPU {spent:.0%}"
     )
 
@@ -152,10 +153,6 @@ def real(data: Recorded, seeds: range) -> None:
                 f"reports; in the end {data.confirmed[played.winner]:.2f}",
                 flush=True,
             )
-
-
-def _random(racing: Racing | None) -> Make:
-    return lambda d, s: Ours(d, s, RandomSearch(), NoPruner(), racing)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,9 @@ class Clock:
     def reported(self, trial: TrialInfo, report: Report) -> None:
         """See `Observer`."""
 
+    def set_aside(self, trial: TrialInfo) -> None:
+        """See `Observer`."""
+
     def ended(self, trial: TrialInfo, outcome: Outcome) -> None:
         """See `Observer`."""
         if outcome.state == "complete" and outcome.score is not None:
@@ -70,7 +73,11 @@ def ours(data: Recorded, seed: int, trials: int) -> Played:
         run = run_search(plan, Path(folder) / "run", [clock]).run
         reports = sum(len(trial.reports()) for trial in run.trials)
     return Played(
-        clock.moments, reports / (trials * data.rungs), run.count("complete"), clock.seconds
+        clock.moments,
+        reports / (trials * data.rungs),
+        run.count("complete"),
+        clock.seconds,
+        trials,
     )
 
 
@@ -91,7 +98,7 @@ def stock(data: Recorded, seed: int, trials: int) -> Played:
         else:
             clock.finished(recipe, report.score)
     whole = len(clock.moments)
-    return Played(clock.moments, reports / (trials * data.rungs), whole, clock.seconds)
+    return Played(clock.moments, reports / (trials * data.rungs), whole, clock.seconds, trials)
 
 
 SEARCHES: dict[str, Any] = {"ours, as by default": ours, "OptunaSearch + ASHA": stock}

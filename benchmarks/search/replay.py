@@ -1,28 +1,19 @@
-"""Searches over recorded trials: what is asked, stopped and found, and what it would have cost."""
+"""Recorded trials, and searches over them that are driven by hand: what they find and cost."""
 
 from __future__ import annotations
 
 import heapq
 import json
 import math
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from benchmarks.search.record import HERE, recipes
-from metasearch.observe.base import Outcome
-from metasearch.search.advisors import Pruner, Sampler
-from metasearch.search.racing import Bar, Pace, Racing
-from metasearch.search.study import Advice, Study
-from metasearch.space import Draw
-from metasearch.trial.report import Cost, Report
-
-LOTS = 3  # in which tasks are judged
+from metasearch import space
 
 
 @dataclass(frozen=True)
@@ -42,11 +33,6 @@ class Recorded:
         with np.load(HERE / f"{grid}.npz") as file:
             arrays = {name: file[name].astype(np.float64) for name in file.files}
         return Recorded(**arrays, grid=grid)
-
-    @cached_property
-    def draws(self) -> list[Draw]:
-        """What is searched."""
-        return recipes(self.grid)[0].draws
 
     @cached_property
     def numbers(self) -> dict[str, int]:
@@ -109,6 +95,7 @@ class Played:
     judged: float  # judgements of all tasks, in parts of those that trials without stops would take
     whole: int  # trials that ran to their end
     seconds: float  # of CPU, of all trials
+    asked: int  # trials
 
     @property
     def winner(self) -> int:
@@ -158,74 +145,26 @@ def play(
             order += 1
             heapq.heappush(events, (now + data.seconds(recipe), order, trial, recipe, rung + 1))
     player.close()
-    return Played(moments, judged / (asked * data.rungs), whole, spent)
-
-
-class Ours:
-    """Study and race as the desk uses them."""
-
-    def __init__(
-        self, data: Recorded, seed: int, sampler: Sampler, pruner: Pruner, race: Racing | None
-    ) -> None:
-        self._data = data
-        advice = Advice("replay", "minimize", seed, sampler, pruner, data.rungs)
-        with tempfile.TemporaryDirectory() as folder:  # nobody reads the journal
-            self._study = Study(Path(folder) / "journal", recipes(data.grid)[0].space, advice)
-        self._pace = Pace(race, 1.0, data.rungs) if race else None
-        self._bars: dict[int, Bar | None] = {}
-        self._reports: dict[int, list[Report]] = {}
-
-    def ask(self) -> tuple[int, int]:
-        """See `Player`."""
-        asked = self._study.ask()
-        self._bars[asked.number] = self._pace.bar() if self._pace else None
-        self._reports[asked.number] = []
-        return asked.number, self._data.number(dict(asked.params))
-
-    def report(self, trial: int, rung: int, scores: np.ndarray) -> tuple[bool, float]:
-        """See `Player`."""
-        seen: dict[str, float] = {}
-        bar = self._bars[trial]
-        for lot in range(LOTS):
-            seen |= {f"{i:03d}": float(scores[i]) for i in range(lot, len(scores), LOTS)}
-            if bar and bar(rung, seen, LOTS):
-                self._end(trial, Outcome("pruned", "race"))
-                return True, len(seen) / len(scores) * (1 - 1e-9)
-        final, score = rung == self._data.rungs, float(scores.mean())
-        report = Report(rung, final, Cost(0, 0, 0.0), score, 0.0, 0.0, 0.0, seen, {})
-        self._reports[trial].append(report)
-        stops = self._study.report(trial, rung, score, judge=not final).stop
-        if self._pace:
-            self._pace.reported(str(trial), report)
-            stops = stops or (not final and bool(self._pace.behind(str(trial))))
-        if stops or final:
-            self._end(trial, Outcome("pruned" if stops else "complete", "", score=score))
-        return stops, 1.0
-
-    def _end(self, trial: int, outcome: Outcome) -> None:
-        made = self._reports[trial]
-        if self._pace and outcome.state == "complete":
-            self._pace.finished(str(trial), made[-1].score, lambda: made)
-        elif self._pace:
-            self._pace.ended(str(trial), [(report.step, report.score) for report in made])
-        self._study.tell(trial, "", outcome)
-
-    def close(self) -> None:
-        """See `Player`."""
-        self._study.close()
+    return Played(moments, judged / (asked * data.rungs), whole, spent, asked)
 
 
 class Stock:
-    """Ray's `OptunaSearch` and its ASHA, called as Tune's controller calls them."""
+    """Ray's `OptunaSearch` and its ASHA, called as Tune's controller calls them.
+
+    The space is told by a function, as Optuna wants it where some draws belong to a branch.
+    """
 
     def __init__(self, data: Recorded, seed: int) -> None:
-        from optuna.distributions import CategoricalDistribution
         from ray.tune.schedulers import AsyncHyperBandScheduler
         from ray.tune.search.optuna import OptunaSearch
 
         self._data = data
-        space = {d.path: CategoricalDistribution(d.options) for d in data.draws}
-        self._searcher = OptunaSearch(space, metric="score", mode="min", seed=seed)
+        tree = recipes(data.grid)[0].space
+
+        def drawn(trial: Any) -> None:
+            space.sample(tree, trial)
+
+        self._searcher = OptunaSearch(drawn, metric="score", mode="min", seed=seed)
         self._scheduler = AsyncHyperBandScheduler(
             time_attr="rung", metric="score", mode="min", max_t=data.rungs + 1, grace_period=1,
             reduction_factor=3,
@@ -273,12 +212,3 @@ def reached(played: Played, data: Recorded, score: float) -> float:
 
 def _key(params: dict[str, Any]) -> str:
     return json.dumps(sorted(params.items()))
-
-
-Make = Callable[[Recorded, int], Player]
-
-
-def replays(make: Make, data: Recorded, seeds: Iterable[int], **limit: Any) -> Iterator[Played]:
-    """The same search with many seeds; `limit` as `play` takes it."""
-    for seed in seeds:
-        yield play(make(data, seed), data, **limit)

@@ -137,6 +137,10 @@ class Observer(Protocol):
         """A trial was evaluated."""
         ...
 
+    def set_aside(self, trial: TrialInfo) -> None:
+        """A trial was set aside after a report; it may be started again, and ends in any case."""
+        ...
+
     def ended(self, trial: TrialInfo, outcome: Outcome) -> None:
         """A trial is over."""
         ...

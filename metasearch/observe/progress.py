@@ -57,6 +57,7 @@ class Progress:
         self._ended = Standing(search.direction, past)
         self._before = len(past)
         self._running: dict[str, tuple[TrialInfo, Report | None]] = {}
+        self._waiting: dict[str, tuple[TrialInfo, Report | None]] = {}
         self._begun = self._beaten = self._clock()
         self._closing = ""
         self._open = True
@@ -79,17 +80,23 @@ class Progress:
     def started(self, trial: TrialInfo) -> None:
         """List the trial as running."""
         with self._lock:
-            self._running[trial.name] = (trial, None)
+            self._running[trial.name] = self._waiting.pop(trial.name, (trial, None))
 
     def reported(self, trial: TrialInfo, report: Report) -> None:
         """Update the trial's row."""
         with self._lock:
             self._running[trial.name] = (trial, report)
 
+    def set_aside(self, trial: TrialInfo) -> None:
+        """Count the trial among those that wait."""
+        with self._lock:
+            self._waiting[trial.name] = self._running.pop(trial.name)
+
     def ended(self, trial: TrialInfo, outcome: Outcome) -> None:
         """Count the trial; say how it ended, in a terminal only if it failed."""
         with self._lock:
             self._running.pop(trial.name, None)
+            self._waiting.pop(trial.name, None)
             self._ended.add(trial, outcome)
         if not self._live:
             self._line(f"{self._tally()} {_ending(trial, outcome)}{self._if_best(trial)}")
@@ -196,6 +203,8 @@ class Progress:
             parts.append(f"{pruned} pruned ({self._ended.causes('pruned')})")
         if failed := self._ended.count("failed"):
             parts.append(f"{failed} failed ({self._ended.causes('failed')})")
+        if self._waiting:
+            parts.append(f"{len(self._waiting)} set aside")
         return parts
 
     def _times(self) -> list[str]:
@@ -217,7 +226,7 @@ class Progress:
         elapsed = self._elapsed()
         begun = sum(
             _share(trial, report.step) or 0.0 if report else 0.0
-            for trial, report in self._running.values()
+            for trial, report in (*self._running.values(), *self._waiting.values())
         )
         worked = len(self._ended) - self._before + begun
         left = self._search.trials - self._before - worked

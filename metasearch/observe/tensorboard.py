@@ -121,6 +121,10 @@ class TensorBoard:
             writer.add(_picture("samples/unseen", to_png(sheet), sheet.size), report.step)
         writer.flush()
 
+    def set_aside(self, trial: TrialInfo) -> None:
+        """Close the run's file: hundreds may wait."""
+        self._close(trial.name)
+
     def ended(self, trial: TrialInfo, outcome: Outcome) -> None:
         """Close the trial's run and bring `_search` up to date."""
         self._end_run(trial, outcome)

@@ -35,6 +35,9 @@ class TrialFiles:
         folder.mkdir(parents=True, exist_ok=True)
         _write_whole(folder / f"{report.step}.png", to_png(sample_grid(report.samples)))
 
+    def set_aside(self, trial: TrialInfo) -> None:
+        """Nothing to write."""
+
     def ended(self, trial: TrialInfo, outcome: Outcome) -> None:
         """Nothing more to write."""
 

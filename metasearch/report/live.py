@@ -36,6 +36,9 @@ class LiveReport:
     def reported(self, trial: TrialInfo, report: Report) -> None:
         """A page ranks trials that ended."""
 
+    def set_aside(self, trial: TrialInfo) -> None:
+        """Nothing that a page would show."""
+
     def ended(self, trial: TrialInfo, outcome: Outcome) -> None:  # noqa: ARG002
         """Write the page anew, now and then."""
         self._thrift(lambda: write_report(self._folder))

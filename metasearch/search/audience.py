@@ -33,6 +33,10 @@ class Audience:
         """See `Observer`."""
         self._each(lambda observer: observer.reported(trial, report))
 
+    def set_aside(self, trial: TrialInfo) -> None:
+        """See `Observer`."""
+        self._each(lambda observer: observer.set_aside(trial))
+
     def ended(self, trial: TrialInfo, outcome: Outcome) -> None:
         """See `Observer`."""
         self._each(lambda observer: observer.ended(trial, outcome))

@@ -19,6 +19,7 @@ from metasearch.search.audience import Audience
 from metasearch.search.backend import Message, Order, trial_name
 from metasearch.search.files import write_atomically
 from metasearch.search.ledger import Ledger, Record
+from metasearch.search.paddock import Paddock
 from metasearch.search.racing import Pace
 from metasearch.search.revival import revive_report
 from metasearch.search.said import ended_with, untold
@@ -65,7 +66,7 @@ class Conductor:
         self._audience = audience
         self._signals = signals
         self._fill = fill
-        self._pace = pace
+        self._paddock = Paddock(pace, info, ledger.folder / "trials")
         self._live: dict[int, _Live] = {}
         self._waiting: deque[TrialInfo] = deque()  # asked in an earlier sitting
         self._asked = 0
@@ -82,10 +83,12 @@ class Conductor:
                 self._spend(record.last, None)
             if record.outcome is not None:
                 scalars = record.last.scalars if record.last else {}
-                self._set_pace(_Live(record.info, list(record.curve)), record.outcome, scalars)
+                self._paddock.ended(record.info, record.outcome, record.curve, scalars)
         for record in past:
             if record.outcome is None:
                 self._take_over(record)
+        for live in tuple(self._live.values()):
+            self._go_on_with(live)
 
     def _take_over(self, record: Record) -> None:
         reports = record.reports()
@@ -93,16 +96,17 @@ class Conductor:
         live = _Live(record.info, curve, record.lost() or (reports[-1] if reports else None))
         live.passed = record.passed()
         for report in reports:
-            self._keep_pace(record.info.name, report)
+            self._paddock.reported(record.info, report)
         self._live[record.number] = live
         if live.last:
             self._spend(live.last, None)
-        outcome = self._judge(live) if live.last else None
-        if outcome is None:
-            self._waiting.append(record.info)
-        else:  # it was over, and the driver died before it could write that down
-            self._audience.started(record.info)
+
+    def _go_on_with(self, live: _Live) -> None:
+        if outcome := self._judge(live) if live.last else None:
+            self._audience.started(live.info)  # it was over, and the driver died before it wrote so
             self._end(live, outcome)
+        elif not self._paddock.put(live.info):
+            self._waiting.append(live.info)
 
     # What a backend sees ------------------------------------------------------------------------
 
@@ -128,7 +132,7 @@ class Conductor:
     def open(self) -> bool:
         """Whether there may be another order, now or later."""
         ending = self.ending
-        return not ending or (bool(self._waiting) and not self.stopping)
+        return not ending or (bool(self._waiting or self._paddock) and not self.stopping)
 
     @property
     def stopping(self) -> bool:
@@ -137,12 +141,11 @@ class Conductor:
 
     def next(self) -> Order | None:
         """A trial to run; those that were asked before come first."""
-        if not self.open:
-            return None
-        info = self._waiting.popleft() if self._waiting else self._ask()
-        order = self._order(info)
-        self._audience.started(info)
-        return order
+        if info := self._next() if self.open else None:
+            order = self._order(info)
+            self._audience.started(info)
+            return order
+        return None
 
     def heard(self, number: int, message: Message) -> bool:
         """Take a report or an error; True: the trial is over, or is to stop here."""
@@ -158,16 +161,29 @@ class Conductor:
             return True
         report = revive_report(message["report"])
         if live.last is None or report.step > live.last.step:
-            outcome = self._take_down(live, report, message["samples"])
-            if outcome is not None:
+            if outcome := self._take_down(live, report, message["samples"]):
                 self._end(live, outcome)
+                return True
+            if self._paddock.put(live.info):
+                self._audience.set_aside(live.info)
                 return True
         return self.stopping
 
     # What happens behind the desk ---------------------------------------------------------------
 
+    def _next(self) -> TrialInfo | None:
+        if self._waiting:
+            return self._waiting.popleft()
+        last = bool(self.ending)
+        if limit := self._over():
+            for trial in self._paddock.everybody:
+                self._end_aside(trial, limit)
+        elif last:
+            self._end_beaten()
+        return self._paddock.take(last=last) or (None if last else self._ask())
+
     def _ask(self) -> TrialInfo:
-        asked = self._study.ask()
+        asked = self._study.ask(self._paddock.numbers)
         config = asked.config
         with contextlib.suppress(ConfigError):  # the worker will say so, and the trial has failed
             config = self._fill(config)
@@ -181,11 +197,8 @@ class Conductor:
         folder = self._ledger.folder / "trials" / info.name
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "config.yaml", dump(info.config), sync=False)
-        pace = self._pace_of(info)
-        bar = pace.bar() if pace else None
-        data = bar.to_data() if bar else None
         place = f"{self._ledger.home.where}/trials/{info.name}"
-        return Order(info.number, info.name, place, info.config, data)
+        return Order(info.number, info.name, place, info.config, self._paddock.bar(info))
 
     def _take_down(
         self, live: _Live, report: Report, samples: Mapping[str, Any] | None
@@ -200,7 +213,7 @@ class Conductor:
             live.curve.append((report.step, report.score))
             judge = not report.final
             self._study.report(live.info.number, report.step, report.score, judge=judge)
-            self._keep_pace(live.info.name, report)
+            self._paddock.reported(live.info, report)
         outcome = self._judge(live)
         self._ledger.reported(live.info, report, passed=outcome is None)
         if not report.lost:
@@ -212,10 +225,8 @@ class Conductor:
         """How a trial ends with its last report, if it does."""
         assert live.last is not None, "only what was reported is judged"
         if live.last.lost:
-            spent = live.last.cost.seconds
-            return Outcome(
-                "pruned", "race", step=live.last.step, seconds=spent, detail=live.last.lost
-            )
+            step, spent, why = live.last.step, live.last.cost.seconds, live.last.lost
+            return Outcome("pruned", "race", step=step, seconds=spent, detail=why)
         if not math.isfinite(live.last.score):
             return ended_with(live.last, "pruned", "non_finite")
         if live.last.final and (silent := untold(live.last, self._info.objectives)):
@@ -232,8 +243,7 @@ class Conductor:
         verdict = self._study.verdict(live.info.number)
         if verdict.stop:
             return ended_with(last, "pruned", verdict.reason)
-        pace = self._pace_of(live.info) if last.step > live.passed else None
-        if pace and (why := pace.behind(live.info.name)):
+        if last.step > live.passed and (why := self._paddock.beaten(live.info)):
             return replace(ended_with(last, "pruned", "race"), detail=why)
         return None
 
@@ -267,28 +277,21 @@ class Conductor:
         self._ledger.done(live.info, outcome, tuple(live.curve), live.last, notes)
         del self._live[number]
         told = live.last.scalars if live.last and not live.last.lost else {}
-        self._set_pace(live, outcome, told)
+        leads = self._paddock.ended(live.info, outcome, live.curve, told)
         self._study.tell(number, live.info.name, outcome, told)
         self._audience.ended(live.info, outcome)
+        if leads:
+            self._end_beaten()
 
-    def _pace_of(self, info: TrialInfo) -> Pace | None:
-        return self._pace if self._pace and info.number not in self._pace.spared else None
+    def _end_beaten(self) -> None:
+        for trial in self._paddock.everybody:
+            if why := self._paddock.beaten(trial):
+                self._end_aside(trial, "race", why)
 
-    def _keep_pace(self, name: str, report: Report) -> None:
-        """Trials race against one that runs, too, unless it breaks a bound."""
-        if self._pace and self._info.kept(report.scalars):
-            self._pace.reported(name, report)
-
-    def _set_pace(self, live: _Live, outcome: Outcome, scalars: Mapping[str, float]) -> None:
-        """Who ran to the end and keeps all bounds is one to be beaten."""
-        if self._pace is None:
-            return
-        name = live.info.name
-        if outcome.state == "complete" and outcome.score is not None and self._info.kept(scalars):
-            record = Record(live.info, self._ledger.folder / "trials" / name, asked_at=0.0)
-            self._pace.finished(name, outcome.score, record.reports)
-        else:
-            self._pace.ended(name, live.curve)
+    def _end_aside(self, trial: TrialInfo, reason: str, detail: str = "") -> None:
+        live = self._live[trial.number]
+        assert live.last is not None, "who waits has reported"
+        self._end(live, replace(ended_with(live.last, "pruned", reason), detail=detail))
 
     def _over(self) -> Limit:
         return self._info.over(self._ledger.lease.elapsed_s, self._gradients, self._trial_s)

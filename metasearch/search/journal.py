@@ -65,6 +65,7 @@ class Storage(JournalStorage):  # type: ignore[misc]
     def __init__(self, journal: BaseJournalBackend, *, whole: bool = False) -> None:
         """`whole` shows all trials, for samplers whose state is in each of them."""
         super().__init__(journal)
+        self.aside: frozenset[int] = frozenset()  # trials that advisors see as stopped, for now
         self._whole = whole
         self._sign = 1.0
         self._created = 0
@@ -106,10 +107,18 @@ class Storage(JournalStorage):  # type: ignore[misc]
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
         """What advisors see, by number."""
-        shown = [*self._past.values(), *(self.get_trial(number) for number in self._open)]
+        shown = [*self._past.values(), *(self._still(number) for number in self._open)]
         shown = [trial for trial in shown if states is None or trial.state in states]
         shown.sort(key=lambda trial: trial.number)
         return copy.deepcopy(shown) if deepcopy else shown
+
+    def _still(self, number: int) -> FrozenTrial:
+        """A trial that is not over: who runs may turn out well, who was set aside hardly."""
+        trial: FrozenTrial = self.get_trial(number)
+        if number in self.aside:
+            trial = copy.copy(trial)
+            trial.state = TrialState.PRUNED
+        return trial
 
     def _close(self, number: int) -> None:
         self._open.remove(number)

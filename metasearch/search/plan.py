@@ -127,13 +127,17 @@ class Plan:
     def pace(self, first: Sequence[Point] = ()) -> Pace | None:
         """What trials race against; None if they do not.
 
-        References do not: they run to their ends, to tell what a seed does.
+        References do not: they run to their ends, to tell what a seed does. At most a third of all
+        trials start together.
         """
         sign, racing = (1.0 if self.direction == "minimize" else -1.0), self.search.race
         if racing == "auto":
             racing = Racing() if self.races else None
         spared = {number for number, point in enumerate(first) if point.origin == REFERENCE}
-        return Pace(racing, sign, self.reports, spared) if racing else None
+        if racing is None:
+            return None
+        starters = min(racing.starters, max(1, self.search.trials // 3))
+        return Pace(replace(racing, starters=starters), sign, self.reports, spared)
 
     def tree(self) -> dict[str, Any]:
         """As it stands in search.yaml: a search file again."""

@@ -39,6 +39,9 @@ class Pool(Observer):
     def reported(self, trial: TrialInfo, report: Report) -> None:
         """Nothing."""
 
+    def set_aside(self, trial: TrialInfo) -> None:
+        """Nothing."""
+
     def ended(self, trial: TrialInfo, outcome: Outcome) -> None:
         """Keep it if it finished, and is the best of its models."""
         if outcome.state != "complete" or outcome.score is None:

@@ -131,13 +131,14 @@ class Study:
                 self._adopt(record)
         draft.replace(journal)  # the open file moves along
 
-    def ask(self) -> Asked:
-        """Suggest the next trial."""
+    def ask(self, aside: frozenset[int] = frozenset()) -> Asked:
+        """Suggest the next trial; those set aside count as stopped where they are."""
         number, self._asked = self._asked, self._asked + 1
         advice = self._advice
         stream = Stream(advice.seed).at("sampler", number)
         seed = stream.key % _MOST
         self._study.sampler = self._sampler(stream)
+        self._storage.aside = aside if isinstance(advice.sampler, TPE | GP) else frozenset()
         point = self._points.at(number, self._past)
         if point is not None:
             self._study.enqueue_trial(point)

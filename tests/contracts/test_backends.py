@@ -88,6 +88,9 @@ class Watch:
         assert int(report.samples.after[0, 0, 0, 0, 0]) * STRIDE == report.step
         self.seen.append(("reported", trial.number, report.step))
 
+    def set_aside(self, trial: TrialInfo) -> None:
+        self.seen.append(("set_aside", trial.number))
+
     def ended(self, trial: TrialInfo, outcome: Outcome) -> None:
         self.seen.append(("ended", trial.number, outcome.state))
 
@@ -291,6 +294,7 @@ def test_what_the_desk_raises_comes_through(kind, tmp_path):
             lease.write_text(json.dumps({**json.loads(lease.read_text()), "fence": 99}))
 
         def reported(self, trial: Any, report: Any) -> None: ...
+        def set_aside(self, trial: Any) -> None: ...
         def ended(self, trial: Any, outcome: Any) -> None: ...
         def closed(self, interrupted: bool) -> None: ...
 

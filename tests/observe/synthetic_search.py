@@ -163,6 +163,10 @@ class All:
         for observer in self._observers:
             observer.reported(trial, report)
 
+    def set_aside(self, trial: TrialInfo) -> None:
+        for observer in self._observers:
+            observer.set_aside(trial)
+
     def ended(self, trial: TrialInfo, outcome: Outcome) -> None:
         for observer in self._observers:
             observer.ended(trial, outcome)

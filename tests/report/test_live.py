@@ -25,6 +25,9 @@ class Looks:
     def reported(self, trial, report):
         pass
 
+    def set_aside(self, trial):
+        pass
+
     def ended(self, trial, outcome):
         told = self.page.read_text("utf-8") if self.page.exists() else ""
         self.seen.append(sum(f">{n:04d}</th>" in told for n in range(12)))

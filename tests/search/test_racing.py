@@ -1,11 +1,13 @@
-"""Racing stops what is clearly worse, hardly ever what is best, and leaves no other trace."""
+"""Racing runs the best first, hardly ever stops what is best, and leaves no other trace."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
-from dataclasses import replace
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,12 @@ from metasearch.search.advisors import NoPruner
 from metasearch.search.config import Constraint, SearchFile
 from metasearch.search.first import Point
 from metasearch.search.ledger import Record, open_run
-from metasearch.search.racing import Bar, Pace, Racing, behind, signed_rank
+from metasearch.search.racing import Bar, Pace, Racing, behind, lag, signed_rank
 from metasearch.search.run import run_search
 from metasearch.trial.report import Cost, Report
 from tests.search.plans import plan
 from tests.search.planted import TRIAL
-from tests.search.test_outcomes import Hands
+from tests.search.test_outcomes import Hands, PowerCut
 
 TASKS, LOTS, RUNGS = 48, 3, 4
 
@@ -55,16 +57,19 @@ def test_what_diverged_is_worst_and_rounding_is_no_difference():
 
 
 def test_a_bar_travels_as_json():
-    bar = Bar("0003", -1.0, 0.01, {100: {"a": 0.1, "b": 1 / 3}})
+    bar = Bar("0003", -1.0, 0.01, {"a": 0.1, "b": 1 / 3}, {100: 0.5, 200: 0.0})
     assert Bar.of_data(json.loads(json.dumps(bar.to_data()))) == bar
 
 
-def test_a_rung_that_no_leader_reported_is_not_raced():
-    worse = {f"{i}": 9.0 + i for i in range(30)}
-    bar = Bar("0003", 1.0, 0.05, {100: dict.fromkeys(worse, 0.0)})
-    assert "worse than 0003 on 30 of 30 tasks" in bar(100, worse, 1)
-    assert not bar(200, worse, 1) and not bar(100, {"elsewhere": 9.0}, 1)
-    assert not Bar("0003", -1.0, 0.05, bar.rungs)(100, worse, 1), "where high is good"
+def test_who_cannot_catch_up_even_with_the_largest_gain_is_beaten():
+    goal = {f"{i}": 6.0 + i / 10 for i in range(30)}
+    bar = Bar("0003", 1.0, 0.05, goal, {100: 0.3, 200: 0.1})
+    mine = {task: 1.2 * score for task, score in goal.items()}
+    assert not bar(100, mine, 1), "with 30 % off it would lead"
+    assert "worse than 0003 on 30 of 30 tasks, however much it gains (10%)" in bar(200, mine, 1)
+    assert not bar(300, mine, 1), "a rung that nobody who finished reported"
+    assert not bar(200, {"elsewhere": 9.0}, 1)
+    assert not Bar("0003", -1.0, 0.05, goal, bar.gains)(200, mine, 1), "where high is good"
 
 
 def made(step, score):
@@ -73,47 +78,83 @@ def made(step, score):
     return Report(step, False, Cost(0, 0, 0.0), mean, 0.0, 0.0, 0.0, per_task, {})
 
 
+def run_to_the_end(pace, name, *scores):
+    reports = [made(step, score) for step, score in enumerate(scores, start=1)]
+    pace.finished(name, [(r.step, r.score) for r in reports], lambda: reports)
+
+
 def test_the_best_that_finished_leads_and_before_that_whoever_came_furthest():
-    pace = Pace(Racing(), 1.0, RUNGS)
+    pace = Pace(Racing(starters=1), 1.0, RUNGS)
     assert pace.bar() is None
     for name, scores in {"a": [5.0, 4.0], "b": [6.0, 3.0], "c": [1.0]}.items():
         for step, score in enumerate(scores, start=1):
             pace.reported(name, made(step, score))
-    assert (pace.bar().leader, list(pace.bar().rungs)) == ("b", [1, 2])
-    assert pace.bar("b").leader == "a", "nobody races against themselves"
-    assert "worse than b" in pace.behind("a") and not pace.behind("c")
+    assert pace.bar() is None, "nobody has shown what may still be gained"
+    assert pace.waits("a") and not pace.waits("b"), "b leads, and nobody races against themselves"
+    assert not pace.waits("c"), "seen is the last rung that both reported"
     pace.ended("b", [(1, 6.0), (2, 3.0)])
-    assert pace.bar().leader == "a"
-    pace.finished("d", 9.0, lambda: [made(1, 9.0), made(RUNGS, 9.0)])
-    assert (pace.bar().leader, pace.behind("a")) == ("d", "")
-    pace.finished("e", 2.0, lambda: [made(1, 4.5), made(RUNGS, 2.0)])
-    assert "worse than e" in pace.behind("a"), "where both were seen"
-    pace.finished("f", 3.0, lambda: pytest.fail("it does not lead, so nobody reads it"))
+    assert pace.waits("a"), "c did better at the first report"
+    run_to_the_end(pace, "d", 9.0, 9.0, 9.0, 9.0)
+    assert pace.bar().leader == "d" and not pace.waits("a")
+    run_to_the_end(pace, "e", 4.5, 2.0, 2.0, 1.9)
+    assert pace.bar().leader == "e" and pace.waits("a")
+    run_to_the_end(pace, "f", 9.0, 8.0, 8.0, 2.5)
     assert pace.bar().leader == "e"
 
 
+def test_what_may_still_be_gained_is_known_when_enough_trials_went_on():
+    pace = Pace(Racing(warmup=1, starters=4), 1.0, RUNGS)
+    last = made(4, 5.0).score
+    for went_on, (name, early) in enumerate({"a": 10.0, "b": 20.0, "c": 8.0}.items(), start=1):
+        run_to_the_end(pace, name, 30.0, early, 6.0, 5.0)
+        assert list(pace.bar().gains) == [3, 4] if went_on > 1 else [4]
+    pace.reported("d", made(1, 9.0))
+    pace.reported("d", made(2, 9.0))
+    assert list(pace.bar().gains) == [3, 4], "the first report does not race"
+    pace.reported("d", made(3, 8.0))
+    assert pace.bar().gains[2] == pytest.approx(1 - last / made(2, 20.0).score)
+    assert pace.bar().gains[4] == 0.0
+
+
+def test_starters_wait_for_each_other_and_then_the_best_goes_on():
+    pace, waiting = Pace(Racing(starters=3), 1.0, RUNGS), []
+    for name, score in {"a": 5.0, "b": 2.0, "c": 9.0}.items():
+        pace.reported(name, made(1, score))
+        assert pace.waits(name) == (name != "b" or len(waiting) < 2)
+        waiting.append(name)
+        assert pace.pick(waiting, last=False) == ("b" if name == "c" else "")
+
+
+def test_who_waits_goes_on_when_nobody_is_ahead_any_more():
+    pace = Pace(Racing(starters=1), 1.0, RUNGS)
+    pace.reported("slow", made(1, 5.0))
+    pace.reported("slower", made(1, 6.0))
+    pace.reported("fast", made(1, 3.0))
+    pace.reported("fast", made(2, 2.5))
+    assert pace.waits("slow") and not pace.pick(["slow", "slower"], last=False)
+    assert pace.pick(["slow", "slower"], last=True) == "slow", "with nobody left to be asked for"
+    pace.ended("fast", [(1, 3.0), (2, 2.5)])
+    assert pace.pick(["slower", "slow"], last=False) == "slow"
+
+
 def test_the_level_is_shared_among_rivals_rungs_and_looks():
-    pace = Pace(Racing(alpha=0.08, warmup=1), 1.0, reports=4)
-    for name in ("a", "b"):
-        for step in (1, 2):
-            pace.reported(name, made(step, 1.0))
+    pace = Pace(Racing(alpha=0.08), 1.0, reports=4)
+    pace.reported("runs", made(1, 1.0))
     pace.ended("gone", [(1, 9.0)])
     pace.ended("never judged", [])
-    bar = pace.bar()
-    assert list(bar.rungs) == [2], "the first report does not race"
-    assert bar.level == pytest.approx(0.08 / 3 / 4 / 2)
-    assert pace.bar("a").level == pytest.approx(0.08 / 2 / 4 / 2)
+    run_to_the_end(pace, "leads", 1.0, 1.0, 1.0, 1.0)
+    assert pace.bar().level == pytest.approx(0.08 / 3 / 4 / 2)
 
 
 def test_who_diverged_never_leads():
     pace = Pace(Racing(), 1.0, RUNGS)
     pace.reported("a", made(2, math.nan))
     pace.reported("b", made(1, 5.0))
-    assert pace.bar().leader == "b"
+    assert pace.pick(["a", "b"], last=True) == "b"
 
 
 def raced(seed: int, trials: int, spread: float, slots: int = 1) -> tuple[bool, float]:
-    """One search over planted scores: was the truly best stopped, which share was judged.
+    """One search over planted scores: did the truly best not finish, which share was judged.
 
     A trial's score on a task is its quality, the task's hardness, how the two suit each other, and
     luck that is new at each rung; all trials get better by the same from rung to rung.
@@ -121,36 +162,84 @@ def raced(seed: int, trials: int, spread: float, slots: int = 1) -> tuple[bool, 
     rng = Stream(seed).at("race").numpy()
     quality = spread * rng.normal(size=trials)
     hardness, suits = 3 * rng.normal(size=TASKS), rng.normal(size=(trials, TASKS))
-    pace, judged, stopped = Pace(Racing(alpha=0.05), 1.0, RUNGS), 0, set()
-    waiting, running = list(range(trials)), {}
-    while waiting or running:
-        while waiting and len(running) < slots:
-            running[waiting.pop(0)] = (pace.bar(), [])
-        for i, (bar, reports) in tuple(running.items()):
-            rung = len(reports)
-            luck = 0.5 * rng.normal(size=TASKS)
-            scores = quality[i] + hardness + suits[i] + luck - rung
-            seen: dict[str, float] = {}
-            for lot in range(LOTS):
-                seen |= {str(t): float(scores[t]) for t in range(lot, TASKS, LOTS)}
-                if bar and bar(rung, seen, LOTS):
-                    stopped.add(i)
-                    break
-            judged += len(seen)
-            final = rung == RUNGS - 1
-            if i not in stopped:
-                reports.append(Report(rung, final, Cost(0, 0, 0.0), float(scores.mean()),
-                                      0.0, 0.0, 0.0, seen, {}))  # fmt: skip
-                pace.reported(str(i), reports[-1])
-                if not final and pace.behind(str(i)):
-                    stopped.add(i)
-            if final or i in stopped:
-                del running[i]
-                if i in stopped:
-                    pace.ended(str(i), [(r.step, r.score) for r in reports])
-                else:
-                    pace.finished(str(i), reports[-1].score, lambda made=reports: made)
-    return int(np.argmin(quality)) in stopped, judged / (trials * RUNGS * TASKS)
+    luck = 0.5 * rng.normal(size=(trials, RUNGS, TASKS))
+    scores = 20 + (quality[:, None] + hardness + suits)[:, None] + luck
+    scores -= np.arange(RUNGS)[None, :, None]
+    racing = Racing(alpha=0.05, starters=trials // 3)
+    found = ByHand(Pace(racing, 1.0, RUNGS), scores)
+    found.run(slots)
+    return int(np.argmin(quality)) not in found.whole, found.judged / scores.size
+
+
+@dataclass
+class ByHand:
+    """A race over known scores, [trials, rungs, tasks], run as the desk does it."""
+
+    pace: Pace
+    scores: np.ndarray
+    whole: set[int] = field(default_factory=set)  # trials that finished
+    judged: int = 0  # tasks
+    made: dict[int, list[Report]] = field(default_factory=lambda: defaultdict(list))
+    aside: set[str] = field(default_factory=set)
+
+    def run(self, slots: int) -> None:
+        new, running = list(range(len(self.scores))), {}
+        while new or running or self.aside:
+            while len(running) < slots and (new or self.aside):
+                name = self.pace.pick(sorted(self.aside), last=not new)
+                self.aside.discard(name)
+                running[int(name) if name else new.pop(0)] = self.pace.bar()
+            for i, bar in tuple(running.items()):
+                if not self.goes_on(i, bar):
+                    del running[i]
+
+    def goes_on(self, i: int, bar: Bar | None) -> bool:
+        """Judge a trial at its next rung."""
+        rung = len(self.made[i])
+        scores, seen, why = self.scores[i, rung], {}, ""
+        for lot in range(LOTS):
+            seen |= {str(t): float(scores[t]) for t in range(lot, len(scores), LOTS)}
+            if why := why or (bar(rung, seen, LOTS) if bar else ""):
+                break
+        self.judged += len(seen)
+        if not why:
+            report = Report(rung, False, Cost(0, 0, 0.0), scores.mean(), 0.0, 0.0, 0.0, seen, {})
+            self.made[i].append(report)
+            self.pace.reported(str(i), report)
+            why = self.pace.beaten(str(i))
+        if why:
+            self.stop(str(i))
+        elif rung == self.scores.shape[1] - 1:
+            self.finish(i)
+        elif self.pace.waits(str(i)):
+            self.aside.add(str(i))
+        else:
+            return True
+        return False
+
+    def stop(self, name: str) -> None:
+        self.aside.discard(name)
+        self.pace.ended(name, [(r.step, r.score) for r in self.made[int(name)]])
+
+    def finish(self, i: int) -> None:
+        self.whole.add(i)
+        made = self.made[i]
+        self.pace.finished(str(i), [(r.step, r.score) for r in made], lambda: made)
+        for other in sorted(self.aside):
+            if self.pace.beaten(other):
+                self.stop(other)
+
+
+def test_who_learns_late_goes_on_if_others_did_and_who_cannot_catch_up_does_not():
+    slow, leader = [60.0, 52, 42, 33, 28, 25], [40.0, 30, 26, 23, 22, 21]
+    late, poor = [46.0, 41, 34, 27, 23, 18], [90.0, 88, 87, 86, 85, 84]
+    luck = Stream(1).at("late").numpy().normal(size=(4, 6, TASKS))
+    scores = np.array([slow, leader, late, poor])[:, :, None] + luck
+    at_each = [lag(scores[2, rung], scores[1, rung]) for rung in range(5)]
+    assert max(at_each) < 1e-3, "the late one is clearly behind until the end"
+    found = ByHand(Pace(Racing(starters=1), 1.0, 6), scores)
+    found.run(slots=1)
+    assert found.whole == {0, 1, 2} and found.judged < scores.size
 
 
 @pytest.mark.parametrize("slots", [1, pytest.param(4, marks=pytest.mark.slow)])
@@ -205,7 +294,7 @@ def test_a_partial_score_enters_neither_outcome_nor_curve_nor_study(tmp_path):
 def overtaken(folder: Path, origin: str = "given", **search: Any) -> list[Record]:
     """A slow trial and a better one that began after it, hand in hand."""
     tree = {"tasks": 40, "x": {"choice": [0.9, 0.1]}}
-    racing = plan(tree, trials=2, pruner=NoPruner(), race=Racing(), **search)
+    racing = plan(tree, trials=2, pruner=NoPruner(), race=Racing(starters=1), **search)
     points = [Point({"x": x}, origin) for x in (0.9, 0.1)]
     backend = Hands(2, 10**6, [])
     return run_search(replace(racing, first=lambda: points), folder, backend=backend).run.trials
@@ -233,10 +322,14 @@ def test_nobody_races_against_what_breaks_a_bound(tmp_path):
 def test_a_search_that_races_goes_on_as_if_it_had_not_stopped(tmp_path):
     racing = plan({"tasks": 40}, trials=10, pruner=NoPruner(), race=Racing())
     whole = run_search(racing, tmp_path / "whole", trial=TRIAL).run
-    for trials in (2, 3, 7, 10):
-        some = plan({"tasks": 40}, trials=trials, pruner=NoPruner(), race=Racing())
-        run_search(some, tmp_path / "again", trial=TRIAL)
+    assert {t.outcome.state for t in whole.trials} == {"complete", "pruned"}
+    sittings = 0
+    while sittings == 0 or open_run(tmp_path / "again").state != "finished":
+        sittings += 1
+        with contextlib.suppress(PowerCut):
+            run_search(racing, tmp_path / "again", backend=Hands(1, 5, []))
     again = open_run(tmp_path / "again")
+    assert sittings > 3 and [t.info for t in again.trials] == [t.info for t in whole.trials]
     assert [t.outcome for t in again.trials] == [t.outcome for t in whole.trials]
 
 
@@ -256,7 +349,7 @@ def test_a_score_of_all_tasks_together_cannot_be_raced_for():
         SearchFile.from_yaml(FILE.format("{name: frechet}"))
 
 
-@pytest.mark.parametrize("wrong", [{"alpha": 0.0}, {"alpha": 1.0}, {"warmup": -1}])
+@pytest.mark.parametrize("wrong", [{"alpha": 0.0}, {"alpha": 1.0}, {"warmup": -1}, {"starters": 0}])
 def test_settings_of_a_race_are_checked(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Racing(**wrong)

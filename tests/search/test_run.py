@@ -38,6 +38,9 @@ class Tell:
     def reported(self, trial, report):
         self._call("reported", trial.number, report)
 
+    def set_aside(self, trial):
+        self._call("set_aside", trial.number)
+
     def ended(self, trial, outcome):
         self._call("ended", trial.number, outcome)
 
