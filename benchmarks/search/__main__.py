@@ -29,7 +29,7 @@ RANDOM: dict[str, Any] = {"sampler": RandomSearch(), "pruner": NoPruner()}
 Player = Callable[[Recorded, int, float], Played]
 PLAYERS: dict[str, Player] = {
     DEFAULT: lambda d, s, cpu: ours(d, s, seconds=cpu),
-    "ours: race alone": lambda d, s, cpu: ours(d, s, seconds=cpu, pruner=NoPruner()),
+    "ours: race, median": lambda d, s, cpu: ours(d, s, seconds=cpu, pruner=Median()),
     "ours: median alone": lambda d, s, cpu: ours(d, s, seconds=cpu, pruner=Median(), race=None),
     "ours: random, race": lambda d, s, cpu: ours(d, s, seconds=cpu, **RANDOM),
     STOCK: lambda d, s, cpu: play(Stock(d, s), d, seconds=cpu),

@@ -128,7 +128,8 @@ class NSGA3:
 class Auto:
     """Picks a sampler by the space, the number of trials and of objectives; see `fit.pick`.
 
-    What it picked when the search began, and why, stands in its manifest and stays.
+    What it picked when the search began, and why, stands in its manifest and stays. As a pruner it
+    is `median` where trials do not race, and none where they do: who a race sets aside may go on.
     """
 
     name: Literal["auto"] = "auto"
@@ -166,7 +167,7 @@ class Median:
     warmup: int = 1  # a trial's first reports, at which it is not stopped
 
     def __post_init__(self) -> None:
-        _not_negative(self.startup_trials, self.warmup)
+        at_least(self, startup_trials=0, warmup=0)
 
 
 @component
@@ -179,7 +180,7 @@ class Percentile:
     warmup: int = 1  # a trial's first reports, at which it is not stopped
 
     def __post_init__(self) -> None:
-        _not_negative(self.startup_trials, self.warmup)
+        at_least(self, startup_trials=0, warmup=0)
         if not 0 < self.keep < 100:
             raise ValueError("keep must lie between 0 and 100")
 
@@ -225,7 +226,7 @@ class Threshold:
     warmup: int = 0  # a trial's first reports, at which it is not stopped
 
     def __post_init__(self) -> None:
-        _not_negative(0, self.warmup)
+        at_least(self, warmup=0)
         if self.lower is None and self.upper is None:
             raise ValueError("a threshold needs a bound: set `lower`, `upper` or both")
 
@@ -262,7 +263,7 @@ class Patient:
     inner: Annotated[Pruner, OneOf(_every_pruner)] | None = None  # decides once patience is out
 
     def __post_init__(self) -> None:
-        if isinstance(self.inner, NoPruner | Patient):
+        if isinstance(self.inner, Auto | NoPruner | Patient):
             raise ValueError(f"inner must be a pruner that compares, not {self.inner.name!r}")
         at_least(self, patience=1, margin=0)
 
@@ -270,6 +271,7 @@ class Patient:
 PRUNERS = Table(
     "pruner",
     {
+        "auto": Auto,
         "none": NoPruner,
         "median": Median,
         "percentile": Percentile,
@@ -283,14 +285,9 @@ PRUNERS = Table(
 
 Sampler = Auto | TPE | GP | CMAES | NSGA2 | NSGA3 | QMC | Grid | RandomSearch
 Pruner = (
-    NoPruner | Median | Percentile | SuccessiveHalving | Hyperband | Threshold | Patient | Wilcoxon
-)
-
-
-def _not_negative(startup_trials: int, warmup: int) -> None:
-    for name, count in (("startup_trials", startup_trials), ("warmup", warmup)):
-        if count < 0:
-            raise ValueError(f"{name} must not be negative")
+    Auto | NoPruner | Median | Percentile | SuccessiveHalving | Hyperband | Threshold | Patient
+    | Wilcoxon
+)  # fmt: skip
 
 
 def _rungs(first_rung: int, reduction: int) -> None:

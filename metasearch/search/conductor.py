@@ -63,8 +63,7 @@ class Conductor:
         self._info = info
         self._ledger = ledger
         self._study = study
-        self._audience = audience
-        self._signals = signals
+        self._audience, self._signals = audience, signals
         self._fill = fill
         self._paddock = Paddock(pace, info, ledger.folder / "trials")
         self._live: dict[int, _Live] = {}
@@ -140,7 +139,7 @@ class Conductor:
         return self.ending in {"interrupted", "failing"}
 
     def next(self) -> Order | None:
-        """A trial to run; those that were asked before come first."""
+        """A trial to run; those asked before come first."""
         if info := self._next() if self.open else None:
             order = self._order(info)
             self._audience.started(info)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from metasearch import space
 from metasearch.errors import ConfigError
 from metasearch.registry import OneOf, Schema, component, to_data
-from metasearch.search.advisors import PRUNERS, SAMPLERS, TPE, Median, Pruner, Sampler
+from metasearch.search.advisors import PRUNERS, SAMPLERS, TPE, Auto, Pruner, Sampler
 from metasearch.search.check import check_tree
 from metasearch.search.racing import Racing
 from metasearch.search.rules import rule_faults
@@ -73,7 +73,7 @@ class SearchConfig:
     gpu_hours: float | None = None  # the same in hours of a GPU
     seed: int = 0  # of the sampler
     sampler: Annotated[Sampler, OneOf(SAMPLERS)] = TPE()  # says what to try
-    pruner: Annotated[Pruner, OneOf(PRUNERS)] = Median()  # says what to stop
+    pruner: Annotated[Pruner, OneOf(PRUNERS)] = Auto()  # says what to stop
     first: tuple[
         Any, ...
     ] = ()  # tried first: defaults, baselines, {draw: value}, {run: RUN, best: 3}

@@ -13,7 +13,7 @@ from metasearch.errors import ConfigError
 from metasearch.observe.base import Bound, SearchInfo, Watched
 from metasearch.registry import to_data
 from metasearch.rng import Stream
-from metasearch.search.advisors import Sampler
+from metasearch.search.advisors import Auto, NoPruner, Pruner, Sampler
 from metasearch.search.conductor import Fill
 from metasearch.search.config import SearchConfig, SearchFile
 from metasearch.search.first import REFERENCE, Point, first_points
@@ -111,7 +111,7 @@ class Plan:
             direction=self.direction,
             seed=search.seed,
             sampler=sampler,
-            pruner=search.pruner,
+            pruner=self._pruner(),
             reports=self.reports,
             first=tuple(point.params for point in first),
             seeds=tuple(point.seed for point in first),
@@ -138,6 +138,11 @@ class Plan:
             return None
         starters = min(racing.starters, max(1, self.search.trials // 3))
         return Pace(replace(racing, starters=starters), sign, self.reports, spared)
+
+    def _pruner(self) -> Pruner:
+        """What is chosen, and for `auto` what goes with the race, if there is one."""
+        pruner = self.search.pruner
+        return NoPruner() if isinstance(pruner, Auto) and self.pace() else pruner
 
     def tree(self) -> dict[str, Any]:
         """As it stands in search.yaml: a search file again."""

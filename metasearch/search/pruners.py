@@ -21,6 +21,8 @@ def _make(pruner: Pruner, reports: int) -> optuna.pruners.BasePruner:
     kinds = optuna.pruners
     made: optuna.pruners.BasePruner
     match pruner:
+        case advisors.Auto():
+            made = _make(advisors.Median(), reports)
         case advisors.NoPruner():
             made = kinds.NopPruner()
         case advisors.Median(startup_trials=startup, warmup=warmup):

@@ -30,11 +30,17 @@ from metasearch.errors import EnvironmentFault
 from metasearch.search.backend import Desk, Order, Resources
 from metasearch.search.bridge import Bridge
 from metasearch.search.notice import Notice
-from metasearch.search.process import attribute, environment, exits_when_stuck, log_to_file
+from metasearch.search.process import (
+    attribute,
+    environment,
+    exits_when_stuck,
+    limit_threads,
+    log_to_file,
+)
 from metasearch.search.ray_link import connect, hurried, hurry, machines, on_cards
 from metasearch.search.retries import Retries
 from metasearch.search.share import PROBE, Share
-from metasearch.search.worker import TrialRunner
+from metasearch.search.worker import TrialRunner, load_trial
 
 _TUNE = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -96,8 +102,16 @@ class RayBackend:
             stack.enter_context(environment(_TUNE))
             self._have = [(one.cpus, one.gpus) for one in machines()]
             self.slots = self._resources.fit(self._have)
+            self._warm_up()
             self._open = stack.pop_all()
         return self
+
+    def _warm_up(self) -> None:
+        """Let processes get ready for trials while the search is opened; Ray takes such first."""
+        cpus = self._resources.cpus_per_trial
+        ready = ray.remote(num_cpus=cpus, max_retries=0)(_get_ready)
+        for _ in range(self.slots):
+            ready.remote(self._trial, cpus)
 
     def __exit__(
         self,
@@ -167,6 +181,13 @@ class RayBackend:
             )
         if bridge.fault is not None:
             raise bridge.fault
+
+
+def _get_ready(trial: str, cpus: int) -> None:
+    """Import what a trial needs, as its worker will; this module came with the call."""
+    limit_threads(cpus)
+    with contextlib.suppress(Exception):  # the trial will tell
+        load_trial(trial)
 
 
 class _Searcher(Searcher):  # type: ignore[misc]

@@ -23,6 +23,7 @@ from metasearch.observe.base import Outcome, SearchInfo, TrialInfo
 from metasearch.search.advisors import TPE, Median, NoPruner
 from metasearch.search.backend import Resources
 from metasearch.search.ledger import open_run, read_records
+from metasearch.search.racing import Racing
 from metasearch.search.ray_backend import RayBackend
 from metasearch.search.run import Plan, Summary, make_backend, run_search
 from metasearch.search.worker import whole_checkpoints
@@ -245,6 +246,24 @@ def check_after_kills(folder: Path, account: Path, trials: int) -> None:
     assert [list(t.intermediate_values) for t in told] == [[1, 2, 3, 4]] * trials
     finals = Counter(x for x, _, made, _ in lines(account) if made == 4)
     assert set(finals) == {t.info.params["x"] for t in run.trials}
+
+
+def test_who_was_set_aside_goes_on_from_its_checkpoint_and_nothing_runs_twice(kind, tmp_path):
+    account, watch = tmp_path / "account", Watch()
+    made = plan(
+        {"account": str(account), "snapshots": True, "pictures": True, "tasks": 40}, trials=12,
+        backend=kind, max_concurrent=2, pruner=NoPruner(), race=Racing(starters=3),
+    )  # fmt: skip
+    run = search(made, tmp_path / "run", observers=[watch]).run
+    aside = [number for what, number, *_ in watch.seen if what == "set_aside"]
+    later = {t.number: t for t in run.trials if t.number in aside and len(t.curve) > 1}
+    assert later and run.count("complete") and run.count("pruned"), "some of each"
+    steps = Counter((x, made) for x, what, made, _ in lines(account) if what == "well")
+    assert set(steps.values()) == {1}, "each report once"
+    for trial in run.trials:
+        whole = [STRIDE * made for made in range(1, len(trial.curve) + 1)]
+        assert [step for step, _ in trial.curve] == whole
+    assert all(t.state.is_finished() for t in journal(tmp_path / "run"))
 
 
 def test_a_killed_search_goes_on_as_if_it_had_not_been(kind, tmp_path, request):

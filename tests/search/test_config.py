@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from optuna.pruners import MedianPruner, NopPruner
 
 from metasearch import space
 from metasearch.algorithms import Scratch
@@ -16,10 +17,12 @@ from metasearch.models.vae import VAE
 from metasearch.registry import Schema, revive, to_data
 from metasearch.rng import Stream
 from metasearch.scores import SCORES
-from metasearch.search.advisors import PRUNERS, SAMPLERS, TPE, Hyperband, Median
+from metasearch.search.advisors import PRUNERS, SAMPLERS, TPE, Hyperband, Median, RandomSearch
 from metasearch.search.config import SearchConfig, SearchFile, seconds
+from metasearch.search.pruners import make_pruner
 from metasearch.tasks import Glyphs
 from metasearch.trial.config import TrialConfig, problems
+from tests.search.plans import plan
 
 GOOD = """\
 search:
@@ -284,8 +287,14 @@ def test_a_likelihood_that_ranks_needs_models_that_have_one_and_one_that_is_watc
     assert path == ("models", 1)
 
 
-def test_the_default_pruner_waits_for_a_report():
-    assert SearchConfig().pruner == Median(warmup=1)
+def test_by_default_nothing_prunes_beside_a_race_and_the_median_does_elsewhere():
+    kinds = {}
+    for races in (True, False):
+        made = replace(plan(pruner=SearchConfig().pruner), races=races)
+        kinds[races] = make_pruner(made.advice(RandomSearch()).pruner, reports=4)
+    assert isinstance(kinds[True], NopPruner) and isinstance(kinds[False], MedianPruner)
+    named = replace(plan(pruner=Median()), races=True)
+    assert named.advice(RandomSearch()).pruner == Median()
 
 
 def test_the_settings_of_a_search_load_neither_torch_nor_ray_nor_optuna():
