@@ -31,7 +31,9 @@ def file(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(file, tmp_path_factory):
     tree = trial(file, models=MODELS, outer={"lr": {"log_uniform": [5e-3, 2e-2]}})
-    return searched(tmp_path_factory.mktemp("runs") / "r", tree, trials=6, seed=1, warm_start=True)
+    return searched(
+        tmp_path_factory.mktemp("runs") / "r", tree, trials=6, seed=1, warm_start=True, race=None
+    )
 
 
 def test_a_trial_begins_from_the_best_that_finished_before_with_the_same_models(run):
