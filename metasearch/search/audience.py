@@ -75,6 +75,9 @@ class Uploads(Observer):
     def reported(self, trial: TrialInfo, report: Report) -> None:
         """Nothing."""
 
+    def set_aside(self, trial: TrialInfo) -> None:
+        """Nothing: its worker kept the checkpoint."""
+
     def ended(self, trial: TrialInfo, outcome: Outcome) -> None:  # noqa: ARG002
         """Keep its folder, and its curves."""
         self._home.push(f"trials/{trial.name}", f"tensorboard/{trial.name}")

@@ -232,10 +232,8 @@ class Conductor:
             return replace(ended_with(live.last, "pruned", "objective"), detail=silent)
         if live.last.final:
             return ended_with(live.last, "complete", "finished")
-        if stopped := self._stopped(live, live.last):
-            return stopped
-        limit = self._over()
-        return ended_with(live.last, "pruned", limit) if limit else None
+        stopped, limit = self._stopped(live, live.last), self._over()
+        return stopped or (ended_with(live.last, "pruned", limit) if limit else None)
 
     def _stopped(self, live: _Live, last: Report) -> Outcome | None:
         """How the pruner or a race end a trial that would go on; neither takes back a verdict."""

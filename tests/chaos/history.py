@@ -47,6 +47,9 @@ class Witness:
         """A report was taken down."""
         self._note(trial.number, "reported", report.step)
 
+    def set_aside(self, *event) -> None:
+        pass
+
     def ended(self, trial: TrialInfo, outcome: Outcome) -> None:
         """A trial is over."""
         self._note(trial.number, "ended", outcome.step)
