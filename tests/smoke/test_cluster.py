@@ -104,7 +104,7 @@ def test_a_search_runs_on_a_cluster_whose_machines_share_a_bucket_alone(tmp_path
 def test_what_a_lost_machine_did_is_gone_on_with_from_the_bucket(tmp_path, monkeypatch):
     run, account = f"s3://{BUCKET}/runs/lost", tmp_path / "account"
     monkeypatch.setenv("METASEARCH_CACHE", str(tmp_path / "driver"))
-    tree = {"account": str(account), "snapshots": True, "reports": 6, "pause": 0.5}
+    tree = {"account": str(account), "snapshots": True, "reports": 12, "pause": 0.5}
     with serving() as store, reached(store, monkeypatch), cluster(tmp_path) as made:
         how = {"backend": "ray", "address": made.address, "gpus_per_trial": 1.0, "retries": 9}
         process = launch(Path(run), tree, trials=4, **how)
@@ -119,5 +119,5 @@ def test_what_a_lost_machine_did_is_gone_on_with_from_the_bucket(tmp_path, monke
         trials = open_run(looked_at(run)).trials
     assert [t.outcome.state for t in trials if t.outcome] == ["complete"] * 4
     again = {x: k for x, what, k, _ in lines(account) if what == "began" and k}
-    assert len(again) == 2
+    assert 1 <= len(again) <= 2  # one that had ended is not begun again
     assert all(at[x] - k <= 1 for x, k in again.items()), (at, again)
