@@ -63,32 +63,6 @@ trial:
         steps: 3
         test_steps: 10
 """
-# The quickstart's trials, from coarse draws: who leads at the first report is often overtaken.
-QUICK = """
-search: {name: recorded}
-trial:
-  tasks: {name: glyphs, size: 20, shot: 5, query: 10}
-  score: mmd
-  judging: {tasks: 40, samples: 24}
-  budget: {gradients: 40000, reports: 5, tasks_per_step: 8}
-  outer: {lr: {choice: [0.0005, 0.0016, 0.005]}}
-  models:
-    - choice:
-        - {name: vae, label: vae 8, latent: 8, net: &net {name: mlp, hidden: 128}}
-        - {name: vae, label: vae 32, latent: 32, net: *net}
-        - {name: gan, label: gan 8, latent: 8, net: *net, objective: nonsaturating}
-        - {name: gan, label: wgan 8, latent: 8, net: *net, objective: wasserstein}
-  algorithms:
-    - choice:
-        - name: joint
-          inner: &inner
-            optimizer: adam
-            lr: {choice: [0.002, 0.01]}
-            steps: 4
-            test_steps: 25
-        - {name: reptile, inner: *inner}
-        - {name: maml, first_order: true, inner: *inner}
-"""
 GRIDS = {"drawn": DRAWN, "likely": LIKELY}
 
 
