@@ -6,7 +6,9 @@ unseen alphabets, `search` by default: before adapting, after, the paired differ
 interval, and the same against the best of the closed-form floors. Samples are compared by MMD, and
 where a family has a likelihood nats are counted, too. The track of a recipe is the score that its
 search space ranks by: what the other says of it is told, and nothing is concluded from it. With
-``--omniglot PATH`` all of it happens on that handwriting instead of the built-in glyphs.
+``--omniglot PATH`` all of it happens on that handwriting instead of the built-in glyphs. Families
+that write are given the strokes that are traced in its pictures, and with ``--strokes PATH`` those
+of the drawers as well, in a row of their own.
 
 OUT gets NAME.json with all figures, to which a later run with other files adds, a table of them,
 and a sheet with pictures of two tasks of each family.
@@ -32,6 +34,7 @@ from metasearch.scores import SCORES
 from metasearch.scores.base import Score, lacks
 from metasearch.search.config import SearchFile
 from metasearch.search.process import keep_freed_memory
+from metasearch.tasks import Traced
 from metasearch.tasks.base import Split
 from metasearch.trial.anchors import anchors_of
 from metasearch.trial.config import Budget, Judging, TrialConfig, from_data
@@ -119,7 +122,10 @@ def recipe(file: Path, size: int, omniglot: str | None, strokes: str | None) -> 
 def elsewhere(
     tasks: Mapping[str, Any], size: int, omniglot: str | None, strokes: str | None
 ) -> dict[str, Any] | None:
-    """The same tasks at another size, and where a path is given of handwriting."""
+    """The same tasks at another size, and where a path is given of handwriting.
+
+    Strokes are the drawers' own where their path is given, and traced in the pictures if not.
+    """
     if "source" in tasks:
         inner = elsewhere(tasks["source"], size, omniglot, strokes)
         return inner and {**tasks, "source": inner}
@@ -130,7 +136,26 @@ def elsewhere(
         return here | kept
     if omniglot is None:
         return found
-    return {**found, "path": strokes} if tasks["name"] == "strokes" and strokes else None
+    if tasks["name"] != "strokes":
+        return None
+    if strokes:
+        return {**found, "path": strokes}
+    counts = {key: tasks[key] for key in ("shot", "query") if key in tasks}
+    pictures = {"name": "omniglot", "path": omniglot, **counts}  # in their own size
+    return {"name": "traced", "source": pictures, "size": size, "length": tasks["length"]}
+
+
+def recipes(
+    file: Path, size: int, omniglot: str | None, strokes: str | None
+) -> Iterator[tuple[str, TrialConfig]]:
+    """What a file is measured on, by the names of its rows: one kind of strokes, or two."""
+    pictured = recipe(file, size, omniglot, None)
+    if pictured is not None:
+        yield file.stem, pictured
+    if omniglot and strokes and isinstance(getattr(pictured, "tasks", None), Traced):
+        written = recipe(file, size, omniglot, strokes)
+        assert written is not None, "strokes are at hand"
+        yield f"{file.stem}-written", written
 
 
 def measure(config: TrialConfig, seconds: float, split: Split) -> tuple[dict[str, Row], SampleGrid]:
@@ -218,7 +243,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=20, help="pixels a side (20)")
     parser.add_argument("--split", choices=get_args(Split), default="search")
     parser.add_argument("--omniglot", help="path of Omniglot's images")
-    parser.add_argument("--strokes", help="path of Omniglot's strokes, for families that write")
+    parser.add_argument(
+        "--strokes", help="path of the drawers' own strokes, for families that write"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/bench-families"))
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -230,14 +257,14 @@ def main() -> None:
     grids = load_grids(pictures)
     print(HEAD)
     for file in files(options.files):
-        config = recipe(file, options.size, options.omniglot, options.strokes)
-        if config is None:
+        found = list(recipes(file, options.size, options.omniglot, options.strokes))
+        if not found:
             print(f"{file.stem}: skipped, its tasks have no handwriting here")
-            continue
-        rows, grids[file.stem] = measure(config, options.seconds, options.split)
-        for score, row in rows.items():
-            print(row.line(file.stem, score), flush=True)
-        every[file.stem] = {score: asdict(row) for score, row in rows.items()}
+        for stem, config in found:
+            rows, grids[stem] = measure(config, options.seconds, options.split)
+            for score, row in rows.items():
+                print(row.line(stem, score), flush=True)
+            every[stem] = {score: asdict(row) for score, row in rows.items()}
         kept.write_text(json.dumps(every, indent=1))
         save_grids(pictures, grids)
         (options.out / f"{name}.png").write_bytes(sheet(dict(sorted(grids.items()))))

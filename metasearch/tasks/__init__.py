@@ -14,6 +14,7 @@ from metasearch.tasks.parse import parse_source
 from metasearch.tasks.regimes import Regime
 from metasearch.tasks.sheet import contact_sheet, summary
 from metasearch.tasks.strokes import Strokes
+from metasearch.tasks.traced import Traced
 
 SOURCES = Table(
     "task source",
@@ -27,6 +28,7 @@ SOURCES = Table(
         "arrays": Arrays,
         "conditional": Conditional,
         "regime": Regime,
+        "traced": Traced,
     },
     room="tasks",
 )
@@ -44,6 +46,7 @@ __all__ = [
     "Pairs",
     "Regime",
     "Strokes",
+    "Traced",
     "contact_sheet",
     "parse_source",
     "summary",

@@ -18,12 +18,14 @@ from metasearch.tasks.pair_folder import SIDES, PairFolder
 from metasearch.tasks.pairs import Pairs
 from metasearch.tasks.regimes import Imbalanced, Noisy, Regime, Scarce
 from metasearch.tasks.strokes import Strokes
+from metasearch.tasks.traced import Traced
 from metasearch.tasks.tree import SUFFIXES, Suffixes, listing
 
 _ALLOWED = (
     "allowed are glyphs, glyphs:SIZE, pairs, pairs:SIZE, strokes, strokes:PATH, omniglot:PATH, "
     "folder:PATH, pair_folder:PATH, arrays:PATH, the path of a folder, a .zip or an .npz, or "
-    "conditional:SOURCE, noisy:SOURCE, scarce:SOURCE, imbalanced:SOURCE with one of these"
+    "conditional:SOURCE, traced:SOURCE, noisy:SOURCE, scarce:SOURCE, imbalanced:SOURCE with one of "
+    "these"
 )
 
 _OF_A_PATH: Mapping[str, Callable[..., TaskSource]] = {
@@ -38,6 +40,7 @@ _OF_A_SIZE: Mapping[str, Callable[..., TaskSource]] = {"glyphs": Glyphs, "pairs"
 
 _OF_A_SOURCE: Mapping[str, Callable[[TaskSource], TaskSource]] = {
     "conditional": lambda source: Conditional(source=source),
+    "traced": lambda source: Traced(source=source),
     "noisy": lambda source: Regime(source=source, kind=Noisy()),
     "scarce": lambda source: Regime(source=source, kind=Scarce()),
     "imbalanced": lambda source: Regime(source=source, kind=Imbalanced()),

@@ -15,13 +15,25 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
+from metasearch.errors import ConfigError
 from metasearch.tasks.base import Batch
 from metasearch.tasks.jitter import FRAME, Jitter, Pose
 from metasearch.tasks.splits import apportion
 
 WIDTH = 2.0  # pixels of a picture of side FRAME that a line is wide
 REACH = 20 / 28  # of the frame that the longer side of a drawing takes
+_SHORTEST, _LONGEST = 8, 256  # steps of a drawing
 _AT_ONCE = 16  # pictures drawn at once: stays in the processor's cache, changes no number
+
+
+def check_length(source: str, length: int) -> None:
+    """Refuse drawings of too few or too many steps.
+
+    Raises:
+        ConfigError: `length` is not 8 to 256.
+    """
+    if not _SHORTEST <= length <= _LONGEST:
+        raise ConfigError(f"{source}: length {length} steps; allowed is {_SHORTEST} to {_LONGEST}.")
 
 
 def to_steps(paths: Sequence[np.ndarray], length: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from metasearch.errors import ConfigError, DataError
+from metasearch.errors import DataError
 from metasearch.registry import component
 from metasearch.tasks.alphabets import HARDNESS, Drawings, drawings, several
 from metasearch.tasks.cache import Arrays, cached, key_of
@@ -18,7 +18,7 @@ from metasearch.tasks.glyph_classes import GlyphClass, font_hashes, glyph_classe
 from metasearch.tasks.image_tasks import ImageTasks
 from metasearch.tasks.jitter import Jitter, decode_distance
 from metasearch.tasks.licence import FONTS, OMNIGLOT
-from metasearch.tasks.pen import render, to_steps
+from metasearch.tasks.pen import check_length, render, to_steps
 from metasearch.tasks.reading import (
     SHOWN,
     ImageClass,
@@ -39,7 +39,6 @@ _WANTED = (
     "..._small2.zip as published, or their folders unpacked (Alphabet/character01/0001_01.txt)"
 )
 _TRACER = 1  # raise when traced or read strokes change, so that cached ones are made anew
-_SHORTEST, _LONGEST = 8, 256
 _MOST_POINTS = 100_000
 
 
@@ -75,10 +74,7 @@ class Strokes:
     def __post_init__(self) -> None:
         """Refuse sizes, counts and shares that mean nothing."""
         check_settings(self.size, self.shot, self.query, self.anchor, self.ratios)
-        if not _SHORTEST <= self.length <= _LONGEST:
-            raise ConfigError(
-                f"strokes: length {self.length} steps; allowed is {_SHORTEST} to {_LONGEST}."
-            )
+        check_length("strokes", self.length)
 
     @property
     def licence(self) -> str:

@@ -19,13 +19,29 @@ FILES = list(families.files([]))
 @pytest.mark.parametrize("omniglot", [None, "omniglot.npz"])
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_recipe_is_sound_at_the_size_asked_for(file, omniglot):
-    config = families.recipe(file, 20, omniglot, "strokes.zip")
-    if config is None:
+    found = list(families.recipes(file, 20, omniglot, "strokes.zip"))
+    if not found:
         pytest.skip("there are no such tasks of handwriting")
-    assert list(problems(config)) == []
-    source = getattr(config.tasks, "source", config.tasks)
-    assert source.size == 20
-    assert getattr(source, "path", None) in {None, omniglot, "strokes.zip"}
+    for _, config in found:
+        assert list(problems(config)) == []
+        assert config.tasks.size == 20
+        source = getattr(config.tasks, "source", config.tasks)
+        assert getattr(source, "path", None) in {None, omniglot, "strokes.zip"}
+
+
+def test_who_writes_is_given_traced_strokes_and_those_of_the_drawers_where_they_are_at_hand():
+    def rows(*paths):
+        found = families.recipes(families.SPACES / "rgan-strokes.yaml", 20, *paths)
+        return {name: config.tasks for name, config in found}
+
+    assert {name: s.name for name, s in rows(None, None).items()} == {"rgan-strokes": "strokes"}
+    both = rows("x.npz", "s.zip")
+    assert list(both) == ["rgan-strokes", "rgan-strokes-written"]
+    pictures, written = both.values()
+    assert pictures.name == "traced" and pictures.source == Omniglot(path="x.npz")
+    assert written.name == "strokes" and written.path == "s.zip"
+    assert (pictures.size, pictures.length) == (written.size, written.length) == (20, 24)
+    assert list(rows("x.npz", None)) == ["rgan-strokes"]
 
 
 def test_what_reads_handwriting_is_given_glyphs_and_the_other_way_round():
