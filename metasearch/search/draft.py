@@ -25,11 +25,17 @@ EPISODES = ((5, 10, 5), (5, 5, 5), (4, 4, 4), (3, 4, 3), (2, 3, 2))
 _KEPT = 0.8  # the share of classes that must have images enough for an episode
 
 
-def families(spaces: Path) -> dict[str, Path]:
-    """The families that a shipped search is about, each with its file."""
+def families(spaces: Path, domains: tuple[str, ...] = ("x",)) -> dict[str, Path]:
+    """The families that a shipped search is about, each with its file for data of these domains."""
     found: dict[str, Path] = {}
-    # Those over the built-in letters first: they need nothing else.
-    for file in sorted(spaces.glob("*.yaml"), key=lambda p: (not p.stem.startswith("glyphs"), p)):
+
+    def order(file: Path) -> tuple[bool, bool, Path]:
+        # Where there are strokes those that write; then those over the built-in letters, which
+        # need nothing else.
+        writes = file.stem.endswith("strokes")
+        return "t" in domains and not writes, not file.stem.startswith("glyphs"), file
+
+    for file in sorted(spaces.glob("*.yaml"), key=order):
         models = space.load(file).tree["trial"]["models"]
         options = [
             o for m in models for o in (m.get("choice", [m]) if isinstance(m, dict) else [m])
@@ -71,7 +77,7 @@ def draft(source: TaskSource, domains: tuple[str, ...], family: str | None, spac
     Raises:
         ConfigError: no shipped search is about the family, or it does not fit the data.
     """
-    known = families(spaces)
+    known = families(spaces, domains)
     fitting = [name for name in known if set(MODELS[name]().domains) <= {*domains, *DERIVED}]
     family = family or ("vae" if "vae" in fitting else next(iter(fitting), None))
     if family not in fitting:

@@ -11,9 +11,10 @@ from PIL import Image
 
 from metasearch import space
 from metasearch.cli.places import spaces
+from metasearch.models import MODELS
 from metasearch.search.config import SearchFile
-from metasearch.search.draft import families, fitted
-from metasearch.tasks import Folder
+from metasearch.search.draft import draft, families, fitted
+from metasearch.tasks import Folder, Glyphs, Strokes
 
 
 def pictures(folder, classes: int, images: int):
@@ -78,12 +79,14 @@ def test_most_families_have_a_shipped_search_to_begin_with():
 
 @pytest.mark.parametrize("family", ["classical", "setvae"])
 def test_another_family_can_be_begun_with(family):
-    from metasearch.models import MODELS
-    from metasearch.search.draft import draft
-    from metasearch.tasks import Glyphs
-
     text = draft(Glyphs(), MODELS[family]().domains, family, spaces())
     assert SearchFile.from_yaml(text).space["models"][0]
+
+
+@pytest.mark.parametrize(("domains", "draws"), [(("x",), "rows"), (("x", "t"), "strokes")])
+def test_who_can_write_is_begun_with_where_there_are_strokes(domains, draws):
+    text = draft(Strokes() if "t" in domains else Glyphs(), domains, "rgan", spaces())
+    assert text.splitlines()[0].endswith(f"begun from rgan-{draws}.yaml.")
 
 
 def test_what_was_begun_is_told_as_json(cli, place):
