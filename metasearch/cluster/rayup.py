@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from metasearch.cluster.scripts import MEASURED
+from metasearch.cluster.scripts import MEASURED, unlisted_ports
 from metasearch.cluster.shape import ANYTHING, faults
 from metasearch.space import Fault
 
@@ -69,6 +69,7 @@ def _start(commands: Any, key: str) -> Iterator[Fault]:
             yield Fault((key, i), message)
         if "--head" in line and "--dashboard-host=127.0.0.1" not in line:
             yield Fault((key, i), "the dashboard must be on loopback: --dashboard-host=127.0.0.1.")
+        yield from (Fault((key, i), message) for message in unlisted_ports(line))
         if "RAY_AUTH_TOKEN=" in line:
             yield Fault((key, i), "a token on a command line is seen by all. Name its file.")
 

@@ -12,6 +12,9 @@ Line = tuple[int, str]
 """A line, from 1, and what is wrong with it; 0 for the file as a whole."""
 
 MEASURED = "RAY_enable_metrics_collection=0 AUTOSCALER_METRIC_PORT=-1 DASHBOARD_METRIC_PORT=-1"
+PORTS = ("--node-manager-port", "--object-manager-port", "--runtime-env-agent-port",
+         "--metrics-export-port", "--dashboard-agent-grpc-port", "--dashboard-agent-listen-port",
+         "--min-worker-port", "--max-worker-port")  # fmt: skip
 LINTERS = {"shell": "shellcheck", "image": "hadolint"}
 _OPEN_DASHBOARD = re.compile(r"--dashboard-host[= ](?!127\.0\.0\.1|localhost)")
 _TOKEN_SHOWN = re.compile(r"RAY_AUTH_TOKEN=(?!PATH)")
@@ -46,6 +49,14 @@ def _open(text: str) -> Iterator[Line]:
         yield 0, "open: whoever reaches the head runs code. Export RAY_AUTH_MODE=token."
     if MEASURED not in text:
         yield 0, f"Ray serves what it measures to anybody, without a token. Export {MEASURED}."
+    yield from ((0, message) for message in unlisted_ports(text))
+
+
+def unlisted_ports(text: str) -> Iterator[str]:
+    """A fault for each port that a start of Ray leaves to the system: nobody could list it."""
+    for option in PORTS:
+        if f"{option}=" not in text:
+            yield f"would listen at any port, which no firewall can be told: say {option}=PORT."
 
 
 def _slurm(text: str) -> Iterator[Line]:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from metasearch.observe.base import Observer, Outcome, SearchInfo, TrialInfo
+from metasearch.search.bucket import StoreFault
 from metasearch.search.home import Home
 from metasearch.trial.report import Report
 
@@ -13,7 +14,10 @@ log = logging.getLogger(__name__)
 
 
 class Audience:
-    """The observers of a search. One that fails is sent away: a picture never ends a search."""
+    """The observers of a search. One that fails is sent away: a picture never ends a search.
+
+    What a bucket refuses does, for it would refuse the ledger as well.
+    """
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         """Tell them nothing yet."""
@@ -50,6 +54,8 @@ class Audience:
         for observer in tuple(self._observers):
             try:
                 tell(observer)
+            except StoreFault:  # nothing else can be kept either
+                raise
             except OSError as fault:  # the disk: not worth a traceback
                 name = type(observer).__name__
                 log.warning("%s is left out from here on: %s", name, fault)

@@ -72,6 +72,11 @@ class Retries:
 
 
 def cause_of_death(text: str) -> str:
-    """Why a worker died, in a word, from what Ray says of it."""
+    """Why a worker died, in a word, from what Ray says of it.
+
+    A machine that hears SIGTERM is taken away by somebody; it may be gone before its notice is.
+    """
+    if re.search("node was terminated expectedly", text):
+        return "preempted"
     starved = re.search("out of memory|low on memory|memory usage threshold", text, re.IGNORECASE)
     return "out_of_memory" if starved else "infrastructure"

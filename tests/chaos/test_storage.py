@@ -70,12 +70,13 @@ def limit(disk: Path, process: Process) -> Mend:
 
 
 def deny(disk: Path, process: Process) -> Mend:
-    folders = [path for path in [*disk.rglob("*")] if path.is_dir()]
+    folders = [Path(place) for place, *_ in os.walk(disk)][1:]
     for folder in folders:
-        folder.chmod(0o500)
+        with contextlib.suppress(FileNotFoundError):  # the search goes on, and clears up
+            folder.chmod(0o500)
 
     def allow() -> None:
-        for folder in folders:
+        for folder in filter(Path.exists, folders):
             folder.chmod(0o700)
 
     return allow

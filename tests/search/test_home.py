@@ -237,6 +237,20 @@ def test_a_bucket_that_is_not_there_is_named(store):
     assert told.value.exit_code == 4 and "\n" not in str(told.value)
 
 
+def test_a_trial_that_cannot_be_kept_once_it_is_over_ends_the_search(store, caplog):
+    store.fault = lambda request: (
+        "500"
+        if request["REQUEST_METHOD"] == "PUT" and "trials/0000/config" in request["PATH_INFO"]
+        else ""
+    )
+    with pytest.raises(StoreFault, match=r"trials/0000/config\.yaml.*InternalError"):
+        searched(trials=2)
+    assert not caplog.text, "one line, and that is the fault's"
+    store.fault = lambda request: ""
+    assert searched(trials=2).exit_code == 0
+    assert [t.outcome.state for t in open_run(looked_at(RUN)).trials] == ["complete"] * 2
+
+
 @pytest.mark.parametrize("fate", ["500", "reset"])
 def test_a_store_that_fails_ends_a_search_which_then_goes_on_elsewhere(
     store, tmp_path, monkeypatch, fate

@@ -87,6 +87,8 @@ def test_reports_go_through():
         ("The actor died: Task was killed due to the node running low on memory.", "out_of_memory"),
         ("OutOfMemoryError: memory usage threshold exceeded", "out_of_memory"),
         ("The actor died unexpectedly: SYSTEM_ERROR", "infrastructure"),
+        ("the actor's node was terminated expectedly: received SIGTERM", "preempted"),
+        ("the actor's node was terminated unexpectedly: health check failed", "infrastructure"),
     ],
 )
 def test_causes_of_death_are_told_apart(said, cause):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from tests.smoke.lab import Host
+
+RAYS = {*range(6379, 6386), *range(10001, 20000)}
+"""What `cluster/README.md` says is open on machines that Ray has for itself."""
 
 PATHS = ("/", "/api/version", "/api/jobs/", "/api/cluster_status", "/nodes?view=summary", "/logs",
          "/api/v0/nodes", "/api/v0/logs", "/api/actors", "/metrics", "/api/studies")  # fmt: skip
@@ -51,6 +54,18 @@ def answers(stranger: Host, ip: str, ports: Sequence[int]) -> dict[str, int]:
     """Port and path -> the status of an answer to who shows no token."""
     words = (sys.executable, "-c", _ASK, ip, json.dumps(list(ports)), json.dumps(PATHS))
     return dict(json.loads(stranger.run(*words, within_s=300)))
+
+
+def sees_nothing(stranger: Host, machines: Sequence[Host], stated: Collection[int]) -> None:
+    """Assert that machines listen where it is stated, and tell who shows no token nothing."""
+    for host in machines:
+        found = open_ports(stranger, host)
+        unstated = sorted(set(found) - set(stated))
+        told = answers(stranger, host.ip, found)
+        print(f"open on {host.name}: {len(found)} ports, not stated: {unstated}; "  # noqa: T201
+              f"answers over HTTP to who shows no token: {told or 'none'}")  # fmt: skip
+        assert not unstated, f"{host.name} listens at {unstated}"
+        assert 200 not in told.values(), told
 
 
 def joins(stranger: Host, address: str) -> bool:

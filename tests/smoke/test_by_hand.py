@@ -14,12 +14,9 @@ from metasearch.cluster.token import make_token
 from metasearch.search.ledger import open_run
 from tests.small import blobs_file, trial
 from tests.smoke.lab import Host, hosts, missing
-from tests.smoke.stranger import answers, joins, open_ports, places_of
+from tests.smoke.stranger import RAYS, joins, places_of, sees_nothing
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing())]
-
-STATED = {*range(6379, 6386), *range(10001, 20000)}
-"""What `cluster/README.md` says is open."""
 
 
 @pytest.fixture
@@ -58,18 +55,7 @@ def test_a_search_runs_on_machines_started_by_hand_and_strangers_see_nothing(up,
     assert run.count("complete") == 4
     head.run("metasearch", "export", str(run.folder), "-o", str(tmp_path / "best"), within_s=200)
     print(f"by hand: up-check, 4 trials and export in {time.monotonic() - began:.0f} s")  # noqa: T201
-    _strangers(stranger, (head, worker), address)
+    sees_nothing(stranger, (head, worker), RAYS)
+    assert not joins(stranger, address)
     assert token not in said
     assert places_of(token, (head, worker), tmp_path) == []
-
-
-def _strangers(stranger: Host, machines: tuple[Host, Host], address: str) -> None:
-    for host in machines:
-        found = open_ports(stranger, host)
-        unstated = set(found) - STATED
-        told = answers(stranger, host.ip, found)
-        print(f"open on {host.name}: {len(found)} ports, not stated: {sorted(unstated)}; "  # noqa: T201
-              f"answers over HTTP to who shows no token: {told or 'none'}")  # fmt: skip
-        assert not unstated, f"{host.name} listens at {sorted(unstated)}"
-        assert 200 not in told.values(), told
-    assert not joins(stranger, address)

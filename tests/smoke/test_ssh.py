@@ -16,10 +16,12 @@ from metasearch.search.ledger import open_run
 from tests.house import ROOT
 from tests.small import blobs_file, trial
 from tests.smoke.lab import Host, hosts, missing, until
+from tests.smoke.stranger import RAYS, joins, places_of, sees_nothing
 
 LACKING = missing("sshd", "ssh", "rsync", "tmux")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(LACKING), reason=LACKING)]
 
+SSH_PORT = 22
 SSHD = """HostKey {key}
 AuthorizedKeysFile {key}.pub
 PermitRootLogin yes
@@ -33,12 +35,12 @@ PROFILE = """export PATH={bin}:$PATH PYTHONPATH={root} OMP_NUM_THREADS=1 RAY_USA
 
 @pytest.fixture
 def machines(tmp_path) -> Iterator[list[Host]]:
-    """Three machines with sshd, each with a home of its own that one key opens."""
+    """Three machines with sshd, each with a home of its own that one key opens; and a stranger."""
     key = tmp_path / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     (tmp_path / "sshd_config").write_text(SSHD.format(key=key))
-    with hosts(tmp_path / "hosts", ("h1", "h2", "h3")) as found:
-        for host in found:
+    with hosts(tmp_path / "hosts", ("h1", "h2", "h3", "stranger")) as found:
+        for host in found[:3]:
             home = host.folder / "root"
             home.mkdir()
             text = PROFILE.format(bin=Path(sys.executable).parent, root=ROOT)
@@ -59,7 +61,7 @@ mount --rbind "$1" /root
 
 
 def test_a_search_runs_on_machines_over_ssh(machines, tmp_path):
-    head, *workers = machines
+    head, *workers, stranger = machines
     runs = tmp_path / "runs"
     runs.mkdir()
     tree = {"trial": trial(blobs_file(tmp_path / "blobs.npz")), "search": {"trials": 4}}
@@ -83,7 +85,9 @@ def test_a_search_runs_on_machines_over_ssh(machines, tmp_path):
     where = {host for t in run.trials for host in t.ran_on()}
     head.run("metasearch", "export", str(run.folder), "-o", str(tmp_path / "best"), within_s=200)
     token = (head.folder / "root" / ".metasearch" / "token").read_text()
-    assert token not in head.run("ps", "auxww")
+    sees_nothing(stranger, (head, *workers), {SSH_PORT, *RAYS})
+    assert not joins(stranger, f"{head.ip}:6379")
+    assert places_of(token, (head, *workers), tmp_path) == []
     for line in guide["stop"]:
         head.run("bash", "-lc", line, within_s=200, code=None)
     print(f"ssh: 4 trials on {sorted(where)}, {spent:.0f} s from `ray up` to the end")  # noqa: T201
