@@ -99,14 +99,19 @@ def _pass_on(stream: Any, lines: queue.Queue[str]) -> None:
 
 def summary(ended: Sequence[dict[str, Any]]) -> str:
     """What was tried and what was found, in a table and then one by one."""
-    rows = ["kind      inputs  exit 0  exit 2  exit 3  wrong  slowest s  most MB"]
+    rows = ["kind      inputs  exit 0  exit 2  exit 3  wrong  refused s  done s  most MB"]
     for kind in dict.fromkeys(one["kind"] for one in ended):
         mine = [one for one in ended if one["kind"] == kind]
         codes = Counter(one["code"] for one in mine)
-        slow, most = max(one["s"] for one in mine), max(one["mb"] for one in mine)
-        bad = sum(bool(one["wrong"]) for one in mine)
+        # What was refused, and what could be done all the same, a short search among it.
+        slow, done = (
+            max((one["s"] for one in mine if bool(one["code"]) == refused), default=0.0)
+            for refused in (True, False)
+        )
+        most, bad = max(one["mb"] for one in mine), sum(bool(one["wrong"]) for one in mine)
         rows.append(
-            f"{kind:<9} {len(mine):>6}  {codes[0]:>6}  {codes[2]:>6}  {codes[3]:>6}  {bad:>5}  {slow:>9.2f}  {most:>7}"
+            f"{kind:<9} {len(mine):>6}  {codes[0]:>6}  {codes[2]:>6}  {codes[3]:>6}  {bad:>5}  "
+            f"{slow:>9.2f}  {done:>6.2f}  {most:>7}"
         )
     for one in ended:
         if one["wrong"]:

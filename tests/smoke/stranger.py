@@ -34,6 +34,8 @@ for port in ports:
             line = http.client.HTTPConnection(host, port, timeout=3)
             line.request("GET", path)
             found[f"{port}{path}"] = line.getresponse().status
+        except TimeoutError:  # it waits for something else than words
+            break
         except Exception:  # it does not speak HTTP, or not with us
             pass
 print(json.dumps(found))
@@ -56,16 +58,21 @@ def answers(stranger: Host, ip: str, ports: Sequence[int]) -> dict[str, int]:
     return dict(json.loads(stranger.run(*words, within_s=300)))
 
 
-def sees_nothing(stranger: Host, machines: Sequence[Host], stated: Collection[int]) -> None:
-    """Assert that machines listen where it is stated, and tell who shows no token nothing."""
+def sees_nothing(stranger: Host, machines: Sequence[Host], stated: Collection[int]) -> set[int]:
+    """Assert that machines listen where it is stated, and tell who shows no token nothing.
+
+    Returns the ports that are open on all of them.
+    """
+    found = {host.name: open_ports(stranger, host) for host in machines}  # all, before a job ends
     for host in machines:
-        found = open_ports(stranger, host)
-        unstated = sorted(set(found) - set(stated))
-        told = answers(stranger, host.ip, found)
-        print(f"open on {host.name}: {len(found)} ports, not stated: {unstated}; "  # noqa: T201
-              f"answers over HTTP to who shows no token: {told or 'none'}")  # fmt: skip
+        ports = found[host.name]
+        unstated = sorted(set(ports) - set(stated))
+        told = answers(stranger, host.ip, ports)
+        print(f"open on {host.name}: {ports}, not stated: {unstated}; answers over HTTP to who "  # noqa: T201
+              f"shows no token: {sorted(set(told.values())) or 'none'}")  # fmt: skip
         assert not unstated, f"{host.name} listens at {unstated}"
         assert 200 not in told.values(), told
+    return set.intersection(*map(set, found.values()))
 
 
 def joins(stranger: Host, address: str) -> bool:

@@ -55,7 +55,7 @@ def test_a_search_runs_on_machines_started_by_hand_and_strangers_see_nothing(up,
     assert run.count("complete") == 4
     head.run("metasearch", "export", str(run.folder), "-o", str(tmp_path / "best"), within_s=200)
     print(f"by hand: up-check, 4 trials and export in {time.monotonic() - began:.0f} s")  # noqa: T201
-    sees_nothing(stranger, (head, worker), RAYS)
+    assert 6380 in sees_nothing(stranger, (head, worker), RAYS), "both are up"
     assert not joins(stranger, address)
     assert token not in said
     assert places_of(token, (head, worker), tmp_path) == []

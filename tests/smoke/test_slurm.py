@@ -56,6 +56,7 @@ PartitionName=gpu Nodes=h[1-3] Default=YES MaxTime=INFINITE State=UP
 NODE = "NodeName={} NodeAddr={} CPUs=2 RealMemory=8000 Gres=gpu:2 State=UNKNOWN\n"
 SLURMS = {6817, 6818, *range(60001, 61001)}  # its daemons, and `srun` as configured above
 WORKERS = range(10002, 20000)
+LONG = {"gradients": 20_000, "reports": 2, "tasks_per_step": 4}  # so that there is time to look
 CGROUP = """CgroupPlugin=cgroup/v1
 CgroupAutomount=no
 ConstrainCores=no
@@ -105,7 +106,7 @@ def test_a_search_runs_as_a_slurm_job_on_three_machines(slurm, tmp_path, monkeyp
     monkeypatch.setenv("METASEARCH_TOKEN", str(tmp_path / "home" / ".metasearch" / "token"))
     token = make_token()[0].read_text()
     tree = {"search": {"trials": 6}, "trial": trial(blobs_file(tmp_path / "blobs.npz"))}
-    tree["trial"]["seed"] = 0
+    tree["trial"] |= {"seed": 0, "budget": LONG}
     search = tmp_path / "search.yaml"
     search.write_text(space.dump(tree))
     out = tmp_path / "cluster"
@@ -120,7 +121,8 @@ def test_a_search_runs_as_a_slurm_job_on_three_machines(slurm, tmp_path, monkeyp
     reports = runs / "metasearch" / "trials"
     until(lambda: [*reports.glob("*/ran_on.jsonl")], 300, "a trial begins")
     first = 20000 + int(job) % 1200 * 10  # as `cluster/README.md` states it
-    sees_nothing(stranger, machines, {*SLURMS, *WORKERS, *range(first, first + 8)})
+    stated = {*SLURMS, *WORKERS, *range(first, first + 8)}
+    assert first + 1 in sees_nothing(stranger, machines, stated), "Ray is up on all"
     until(lambda: not head.run("squeue", "-h", "-j", job, code=None).strip(), 420, "the job's end")
     log = next(runs.glob("*.log")).read_text()
     spent = time.monotonic() - began

@@ -85,7 +85,8 @@ def test_a_search_runs_on_machines_over_ssh(machines, tmp_path):
     where = {host for t in run.trials for host in t.ran_on()}
     head.run("metasearch", "export", str(run.folder), "-o", str(tmp_path / "best"), within_s=200)
     token = (head.folder / "root" / ".metasearch" / "token").read_text()
-    sees_nothing(stranger, (head, *workers), {SSH_PORT, *RAYS})
+    stated = {SSH_PORT, *RAYS}
+    assert 6380 in sees_nothing(stranger, (head, *workers), stated), "Ray is up on all"
     assert not joins(stranger, f"{head.ip}:6379")
     assert places_of(token, (head, *workers), tmp_path) == []
     for line in guide["stop"]:
