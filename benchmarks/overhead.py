@@ -27,9 +27,10 @@ from typing import Any
 import numpy as np
 
 from metasearch.observe.base import Observer
-from metasearch.search.advisors import TPE, NoPruner
+from metasearch.search.advisors import TPE
 from metasearch.search.config import SearchConfig
 from metasearch.search.run import Plan, run_search
+from metasearch.search.stopping import NoPruner
 from metasearch.trial.report import Cost, Report, SampleGrid
 
 REPORTS, SLOTS, TASKS = 10, 2, 24

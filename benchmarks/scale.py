@@ -28,7 +28,7 @@ import numpy as np
 from benchmarks.overhead import REPORTS, SLOTS, SPACE, report, watching
 from metasearch.observe.base import Outcome, TrialInfo
 from metasearch.rng import Stream
-from metasearch.search.advisors import PRUNERS, SAMPLERS
+from metasearch.search.advisors import SAMPLERS
 from metasearch.search.conductor import Conductor
 from metasearch.search.config import SearchConfig
 from metasearch.search.files import append_line, to_json
@@ -36,6 +36,7 @@ from metasearch.search.ledger import Ledger, open_run
 from metasearch.search.local import LocalBackend
 from metasearch.search.ray_backend import RayBackend
 from metasearch.search.run import Plan, run_search
+from metasearch.search.stopping import PRUNERS
 from metasearch.search.study import Study
 
 LENGTHS = (100, 300, 1000, 3000, 10_000)

@@ -17,8 +17,9 @@ from benchmarks.search.real import SEARCHES
 from benchmarks.search.record import GRIDS, pack, record
 from benchmarks.search.replay import Played, Recorded, Stock, play, reached
 from metasearch.rng import Stream
-from metasearch.search.advisors import Median, NoPruner, RandomSearch
+from metasearch.search.advisors import RandomSearch
 from metasearch.search.process import limit_threads
+from metasearch.search.stopping import Median, NoPruner
 
 TRIALS = 40  # whole trials that the compute of a search is enough for
 TRIALS_RACED = 24, 40

@@ -37,7 +37,11 @@ def best(
     leaders = Leaders.of(found)
     if as_json:
         ended = [(t.info, t.outcome) for t in found.trials if t.outcome]
-        more = {**_of_rules(found.info, ended), "front": front_rows(found)}
+        more = {
+            "repeated": [vars(one) for one in leaders.repeated],
+            **_of_rules(found.info, ended),
+            "front": front_rows(found),
+        }
         result_json({**told(found.info, leaders, n), **more})
         return
     if not leaders.records:
@@ -72,11 +76,10 @@ def told(info: SearchInfo, leaders: Leaders, n: int) -> dict[str, Any]:
 
 
 def _of_rules(info: SearchInfo, ended: Sequence[Ended]) -> dict[str, Any]:
-    """What each rule of a strategy would have found, and what the seed alone does to a recipe."""
-    from metasearch.observe.rules import by_rule, repeated
+    """What each rule of a strategy would have found."""
+    from metasearch.observe.rules import by_rule
 
     return {
-        "repeated": [vars(one) for one in repeated(ended)],
         "by_rule": {
             axis: [
                 {
@@ -111,9 +114,33 @@ def text(run: Run, leaders: Leaders, n: int) -> str:
         title = f"{score.name} in {score.unit}, {_better(score.direction)} is better"
         parts.append(f"\nlikelihood of the families that have one: {title}")
         parts.append(_likelihoods(score, leaders.by_watched(score)[:n]))
+    parts += _repeated(info, leaders)
     parts += _settings(called(run.folder), leaders.places[:n])
     remarks = list(_remarks(info, leaders))
     return "\n".join([*parts, *(["", *remarks] if remarks else [])])
+
+
+def _repeated(info: SearchInfo, leaders: Leaders) -> list[str]:
+    """The recipes that were trained from several seeds, as a table."""
+    from metasearch.observe.text import number
+
+    if not leaders.repeated:
+        return []
+    assert leaders.luck is not None, "it is known where recipes were repeated"
+    rows = [
+        [
+            ", ".join(f"{n:04d}" for n in one.trials),
+            number(one.mean),
+            number(one.deviation),
+            number(one.shrunk, like=one.mean),
+        ]
+        for one in leaders.repeated
+    ]
+    title = (
+        f"\none recipe from several seeds: {info.score} in {info.unit}; the seed alone moves a "
+        f"score by {number(leaders.luck)} (one standard deviation)"
+    )
+    return [title, table(["trials", "mean", "deviation", "shrunk"], rows)]
 
 
 def front_rows(run: Run) -> list[dict[str, Any]]:

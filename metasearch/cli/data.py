@@ -128,7 +128,8 @@ def components(
 
 
 def _rooms() -> dict[str, Table]:
-    from metasearch.search.advisors import PRUNERS, SAMPLERS
+    from metasearch.search.advisors import SAMPLERS
+    from metasearch.search.stopping import PRUNERS
     from metasearch.trial.rooms import ROOMS
 
     return {**ROOMS, "samplers": SAMPLERS, "pruners": PRUNERS}

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from metasearch.drawing.charts import Axis, Curve, curves
 from metasearch.drawing.scene import Scene, series
 from metasearch.observe.base import SearchInfo
@@ -52,30 +50,6 @@ def by_rule(ended: Sequence[Ended], direction: Direction) -> dict[str, list[OfRu
         if len(told) > 1:
             found[axis] = told
     return found
-
-
-@dataclass(frozen=True)
-class Repeated:
-    """One recipe that was trained from several seeds: what luck does to its score."""
-
-    trials: tuple[int, ...]  # their numbers
-    mean: float
-    deviation: float
-
-
-def repeated(ended: Sequence[Ended]) -> list[Repeated]:
-    """Recipes that finished from at least two seeds, in the order in which they were tried."""
-    groups: dict[str, list[Ended]] = defaultdict(list)
-    for trial, outcome in ended:
-        if outcome.state == "complete" and outcome.score is not None:
-            groups[repr(sorted(trial.params.items(), key=str))].append((trial, outcome))
-    found = []
-    for some in groups.values():
-        if len({trial.config.get("seed") for trial, _ in some}) > 1:
-            scores = np.array([outcome.score for _, outcome in some], np.float64)
-            numbers = tuple(trial.number for trial, _ in some)
-            found.append(Repeated(numbers, float(scores.mean()), float(scores.std(ddof=1))))
-    return sorted(found, key=lambda one: one.trials)
 
 
 def rules_of(config: Mapping[str, Any]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from metasearch.errors import ConfigError, EnvironmentFault
+from metasearch.errors import ConfigError
 from metasearch.observe.base import Limit, Outcome, SearchInfo, TrialInfo
 from metasearch.observe.text import gist
 from metasearch.search.audience import Audience
@@ -22,7 +22,7 @@ from metasearch.search.ledger import Ledger, Record
 from metasearch.search.paddock import Paddock
 from metasearch.search.racing import Pace
 from metasearch.search.revival import revive_report
-from metasearch.search.said import ended_with, untold
+from metasearch.search.said import ended_with, no_room, untold
 from metasearch.search.signals import Signals
 from metasearch.search.study import Study
 from metasearch.space import dump
@@ -155,7 +155,8 @@ class Conductor:
             return self.stopping
         if "error" in message:
             if message["error"]["reason"] == "storage":
-                raise self._no_room(live.info, message["error"]["error"])
+                place = f"{self._ledger.home.where}/trials/{live.info.name}"
+                raise no_room(place, message["error"]["error"])
             self._fail(live, **message["error"])
             return True
         report = revive_report(message["report"])
@@ -173,13 +174,14 @@ class Conductor:
     def _next(self) -> TrialInfo | None:
         if self._waiting:
             return self._waiting.popleft()
-        last = bool(self.ending)
+        ending = self.ending
+        last = bool(ending) or self._study.repeating  # who waits goes on before recipes come again
         if limit := self._over():
             for trial in self._paddock.everybody:
                 self._end_aside(trial, limit)
         elif last:
             self._end_beaten()
-        return self._paddock.take(last=last) or (None if last else self._ask())
+        return self._paddock.take(last=last) or (None if ending else self._ask())
 
     def _ask(self) -> TrialInfo:
         asked = self._study.ask(self._paddock.numbers)
@@ -210,8 +212,9 @@ class Conductor:
         live.last = report
         if not report.lost:  # a score of some tasks is none: neither the study nor a plot is told
             live.curve.append((report.step, report.score))
-            judge = not report.final
-            self._study.report(live.info.number, report.step, report.score, judge=judge)
+            self._study.report(
+                live.info.number, report.step, report.score, report.scalars, judge=not report.final
+            )
             self._paddock.reported(live.info, report)
         outcome = self._judge(live)
         self._ledger.reported(live.info, report, passed=outcome is None)
@@ -239,7 +242,7 @@ class Conductor:
         """How the pruner or a race end a trial that would go on; neither takes back a verdict."""
         verdict = self._study.verdict(live.info.number)
         if verdict.stop:
-            return ended_with(last, "pruned", verdict.reason)
+            return replace(ended_with(last, "pruned", verdict.reason), detail=verdict.detail)
         if last.step > live.passed and (why := self._paddock.beaten(live.info)):
             return replace(ended_with(last, "pruned", "race"), detail=why)
         return None
@@ -254,17 +257,6 @@ class Conductor:
             "failed", reason, step=last.step if last else 0, error=error,
             seconds=last.cost.seconds if last else 0.0,
         ))  # fmt: skip
-
-    def _no_room(self, trial: TrialInfo, error: str) -> EnvironmentFault:
-        """What ends a search whose trials cannot write: they are not to blame, and stay to run."""
-        place, why = (
-            f"{self._ledger.home.where}/trials/{trial.name}",
-            error.strip().splitlines()[-1],
-        )
-        return EnvironmentFault(
-            f"{place}: the trial cannot write there ({why}). Make room or access, and give the "
-            "same command again: nothing that finished is lost."
-        )
 
     def _end(self, live: _Live, outcome: Outcome) -> None:
         number = live.info.number

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from metasearch import space
 from metasearch.errors import ConfigError
 from metasearch.registry import OneOf, Schema, component, to_data
-from metasearch.search.advisors import PRUNERS, SAMPLERS, TPE, Auto, Pruner, Sampler
+from metasearch.search.advisors import SAMPLERS, TPE, Auto, Sampler
 from metasearch.search.check import check_tree
 from metasearch.search.racing import Racing
+from metasearch.search.repeats import Repeats
 from metasearch.search.rules import rule_faults
+from metasearch.search.stopping import PRUNERS, Pruner
 from metasearch.space import Draw
 
 if TYPE_CHECKING:
@@ -78,6 +80,7 @@ class SearchConfig:
         Any, ...
     ] = ()  # tried first: defaults, baselines, {draw: value}, {run: RUN, best: 3}
     warm_start: bool = False  # begin from the best trial of the same models; no independent draws
+    repeats: Repeats | None = None  # of the recipes that lead, from other seeds, at the end
     references: int = 3  # seeds of all random choice, tried first where a strategy is searched
     objectives: tuple[str, ...] = ()  # scores in `trial.also` that count beside `trial.score`
     constraints: tuple[Constraint, ...] = ()  # bounds that scores in `trial.also` have to keep

@@ -7,18 +7,27 @@ import copy
 import json
 import math
 from collections.abc import Container, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from metasearch.observe.base import Outcome
+from metasearch.search.advice import Advice
+from metasearch.search.ledger import Record
+from metasearch.space import sample
 
 LATEST = 1000  # trials that samplers and pruners see, besides
 BEST = 25  # of all; TPE never takes more for the good ones
+STATES = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
 
 
 class Journal(BaseJournalBackend):  # type: ignore[misc]
@@ -169,6 +178,34 @@ def states_in(journal: Path) -> list[str] | None:
         TrialState.FAIL: "failed",
     }
     return [names.get(t.state, "open") for t in storage.get_all_trials(study._study_id)]
+
+
+def frozen_of(record: Record, space: Any, advice: Advice) -> FrozenTrial:
+    """A trial of the ledger as Optuna has it, RUNNING if it has no outcome."""
+    fixed = FixedTrial(dict(record.info.params), number=record.number)
+    sample(space, fixed)  # for the distributions, which the ledger does not keep
+    outcome = record.outcome
+    curve = {i: score for i, (_, score) in enumerate(record.curve, start=1)}
+    last = curve.get(len(curve), math.nan)
+    state = STATES[outcome.state] if outcome else TrialState.RUNNING
+    scalars = record.last.scalars if record.last else {}
+    values = advice.values(outcome, scalars) if outcome else None
+    if state is TrialState.PRUNED and not math.isnan(last) and not advice.also:
+        values = [last]  # as Optuna does when it is told
+    frozen = create_trial(
+        state=state,
+        values=values,
+        constraints=advice.broken(outcome, scalars) if outcome else None,
+        params=fixed.params,
+        distributions=fixed.distributions,
+        intermediate_values=curve,
+        user_attrs=attributes(record.info.name, outcome) if outcome else {},
+        system_attrs=dict(record.notes),
+    )
+    frozen.datetime_start = datetime.fromtimestamp(record.asked_at)
+    if record.done_at is not None:
+        frozen.datetime_complete = datetime.fromtimestamp(record.done_at)
+    return frozen
 
 
 def curve_of(trial: FrozenTrial) -> FrozenTrial:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +37,16 @@ class Place:
         return self.record.outcome.score
 
 
+@dataclass(frozen=True)
+class Repeated:
+    """One recipe that was trained from several seeds: how good it is, and what luck does to it."""
+
+    trials: tuple[int, ...]  # the numbers of those that finished
+    mean: float
+    deviation: float
+    shrunk: float | None  # the mean, pulled to the middle as far as noise and luck push it away
+
+
 @dataclass(frozen=True, eq=False)
 class Leaders:
     """The finished trials of a search, best first, and how far their order may be trusted."""
@@ -58,7 +69,7 @@ class Leaders:
     @cached_property
     def scores(self) -> np.ndarray:
         """Means over tasks, [trials]."""
-        return np.array([r.outcome.score for r in self.records if r.outcome], np.float64)
+        return self._scores_of(self.records)
 
     @cached_property
     def per_task(self) -> np.ndarray | None:
@@ -110,6 +121,52 @@ class Leaders:
             return None
         whole = math.hypot(self.noise, self.spread)
         return self.noise**2 / whole * expected_best(len(self.records)) if whole else 0.0
+
+    @cached_property
+    def luck(self) -> float | None:
+        """The deviation of scores of one recipe between seeds; None where none was repeated."""
+        groups = [self._scores_of(some) for some in self._recipes if len(some) > 1]
+        free = sum(len(scores) - 1 for scores in groups)
+        off = sum(float(((scores - scores.mean()) ** 2).sum()) for scores in groups)
+        return math.sqrt(off / free) if free else None
+
+    @property
+    def repeated(self) -> list[Repeated]:
+        """Recipes that finished from at least two seeds, the best mean first."""
+        found = []
+        for some in self._recipes:
+            if len(some) > 1:
+                scores = self._scores_of(some)
+                mean, deviation = float(scores.mean()), float(scores.std(ddof=1))
+                numbers = tuple(sorted(record.number for record in some))
+                found.append(Repeated(numbers, mean, deviation, self._shrunk_mean(scores)))
+        return sorted(found, key=lambda one: self.sign * one.mean)
+
+    @cached_property
+    def _recipes(self) -> list[list[Record]]:
+        """Trials of one recipe together, each from a seed of its own."""
+        groups: dict[str, dict[Any, Record]] = {}
+        for record in self.records:
+            recipe = repr(sorted(record.info.params.items(), key=str))
+            groups.setdefault(recipe, {}).setdefault(record.info.config.get("seed"), record)
+        return [list(seeds.values()) for seeds in groups.values()]
+
+    def _scores_of(self, records: Sequence[Record]) -> np.ndarray:
+        return np.array([r.outcome.score for r in records if r.outcome], np.float64)
+
+    def _shrunk_mean(self, scores: np.ndarray) -> float | None:
+        """What the recipe of these scores is expected to come to from yet another seed.
+
+        Deviations between recipes are those between trials without luck; a mean over n seeds is
+        off by what tasks do to a recipe, and by luck over the root of n.
+        """
+        if self.noise is None or self.spread is None or self.luck is None:
+            return None
+        between = max(0.0, self.spread**2 - self.luck**2)
+        whole = between + self.noise**2 + self.luck**2 / len(scores)
+        trust = between / whole if whole else 1.0
+        middle = float(np.median(self.scores))
+        return middle + trust * (float(scores.mean()) - middle)
 
     @property
     def open(self) -> list[Place]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,14 +13,15 @@ from metasearch.errors import ConfigError
 from metasearch.observe.base import Bound, SearchInfo, Watched
 from metasearch.registry import to_data
 from metasearch.rng import Stream
-from metasearch.search.advisors import Auto, NoPruner, Pruner, Sampler
+from metasearch.search.advice import Advice
+from metasearch.search.advisors import Auto, Sampler
 from metasearch.search.conductor import Fill
 from metasearch.search.config import SearchConfig, SearchFile
 from metasearch.search.first import REFERENCE, Point, first_points
 from metasearch.search.fit import Job
 from metasearch.search.racing import Pace, Racing
 from metasearch.search.share import RECIPES
-from metasearch.search.study import Advice
+from metasearch.search.stopping import Dominated, NoPruner, Pruner
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,9 @@ class Plan:
             reports=self.reports,
             first=tuple(point.params for point in first),
             seeds=tuple(point.seed for point in first),
+            spared=frozenset(n for n, point in enumerate(first) if point.origin == REFERENCE),
+            repeats=search.repeats,
+            repeated_from=search.trials - (search.repeats.trials if search.repeats else 0),
             also=tuple(
                 (w.name, w.direction)
                 for name in search.objectives
@@ -124,25 +128,27 @@ class Plan:
             bounds=self.bounds,
         )
 
-    def pace(self, first: Sequence[Point] = ()) -> Pace | None:
-        """What trials race against; None if they do not.
+    def pace(self, spared: Container[int] = ()) -> Pace | None:
+        """What trials race against, but for those spared; None if they do not.
 
-        References do not: they run to their ends, to tell what a seed does. At most a third of all
-        trials start together.
+        At most a third of all trials start together.
         """
         sign, racing = (1.0 if self.direction == "minimize" else -1.0), self.search.race
         if racing == "auto":
             racing = Racing() if self.races else None
-        spared = {number for number, point in enumerate(first) if point.origin == REFERENCE}
         if racing is None:
             return None
         starters = min(racing.starters, max(1, self.search.trials // 3))
         return Pace(replace(racing, starters=starters), sign, self.reports, spared)
 
     def _pruner(self) -> Pruner:
-        """What is chosen, and for `auto` what goes with the race, if there is one."""
+        """What is chosen, and for `auto` what goes with a race or with several objectives."""
         pruner = self.search.pruner
-        return NoPruner() if isinstance(pruner, Auto) and self.pace() else pruner
+        if not isinstance(pruner, Auto):
+            return pruner
+        if self.search.objectives:
+            return Dominated()
+        return NoPruner() if self.pace() else pruner
 
     def tree(self) -> dict[str, Any]:
         """As it stands in search.yaml: a search file again."""

@@ -6,8 +6,9 @@ import warnings
 
 import optuna
 
-from metasearch.search import advisors
-from metasearch.search.advisors import Pruner
+from metasearch.search import stopping
+from metasearch.search.advisors import Auto
+from metasearch.search.stopping import Pruner
 
 
 def make_pruner(pruner: Pruner, reports: int) -> optuna.pruners.BasePruner:
@@ -21,23 +22,23 @@ def _make(pruner: Pruner, reports: int) -> optuna.pruners.BasePruner:
     kinds = optuna.pruners
     made: optuna.pruners.BasePruner
     match pruner:
-        case advisors.Auto():
-            made = _make(advisors.Median(), reports)
-        case advisors.NoPruner():
+        case Auto():
+            made = _make(stopping.Median(), reports)
+        case stopping.NoPruner() | stopping.Dominated():
             made = kinds.NopPruner()
-        case advisors.Median(startup_trials=startup, warmup=warmup):
+        case stopping.Median(startup_trials=startup, warmup=warmup):
             made = kinds.MedianPruner(startup, warmup + 1)  # earlier steps are not pruned
-        case advisors.Percentile(keep=keep, startup_trials=startup, warmup=warmup):
+        case stopping.Percentile(keep=keep, startup_trials=startup, warmup=warmup):
             made = kinds.PercentilePruner(keep, startup, warmup + 1)
-        case advisors.SuccessiveHalving(first_rung=first, reduction=reduction):
+        case stopping.SuccessiveHalving(first_rung=first, reduction=reduction):
             made = kinds.SuccessiveHalvingPruner(first, reduction)
-        case advisors.Hyperband(first_rung=first, reduction=reduction):
+        case stopping.Hyperband(first_rung=first, reduction=reduction):
             made = kinds.HyperbandPruner(first, reports, reduction)
-        case advisors.Threshold(lower=lower, upper=upper, warmup=warmup):
+        case stopping.Threshold(lower=lower, upper=upper, warmup=warmup):
             made = kinds.ThresholdPruner(lower, upper, warmup + 1)
-        case advisors.Patient(patience=patience, margin=margin, inner=inner):
+        case stopping.Patient(patience=patience, margin=margin, inner=inner):
             asked = _make(inner, reports) if inner else None
             made = kinds.PatientPruner(asked, patience, margin)
-        case advisors.Wilcoxon(p=p, startup_reports=startup):
+        case stopping.Wilcoxon(p=p, startup_reports=startup):
             made = kinds.WilcoxonPruner(p_threshold=p, n_startup_steps=startup)
     return made

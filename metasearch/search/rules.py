@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from metasearch import space
 from metasearch.search.first import entry_fault
 from metasearch.search.fit import Job, misfit
+from metasearch.search.stopping import Dominated
 from metasearch.space import Fault
 
 if TYPE_CHECKING:
@@ -27,9 +28,33 @@ def rule_faults(search: SearchConfig, trial: Mapping[str, Any]) -> Iterable[Faul
     for i, entry in enumerate(search.first):
         if fault := entry_fault(entry, job.draws):
             yield Fault(("search", "first", i), fault)
+    if isinstance(search.pruner, Dominated) and not search.objectives:
+        yield Fault(
+            ("search", "pruner"),
+            "'dominated' compares several objectives, and only trial.score counts. Name another "
+            "in `objectives`, or use median.",
+        )
+    if search.repeats and (fault := _no_repeats(search)):
+        yield Fault(("search", "repeats"), fault)
     if search.race not in {None, "auto"} and (fault := _no_race(search, trial)):
         yield Fault(("search", "race"), fault)
     yield from _unwatched(search, trial)
+
+
+def _no_repeats(search: SearchConfig) -> str:
+    assert search.repeats is not None, "asked only then"
+    if search.objectives:
+        return (
+            "recipes are repeated that lead by trial.score, and with several objectives there is "
+            "a front. Leave `repeats` or `objectives` out."
+        )
+    count = search.repeats.trials
+    if 2 * count > search.trials:
+        return (
+            f"{count} of {search.trials} trials would repeat others; at most half may. Lower "
+            "`leaders` or `seeds`, or raise trials."
+        )
+    return ""
 
 
 def _no_race(search: SearchConfig, trial: Mapping[str, Any]) -> str:

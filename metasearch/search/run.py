@@ -138,7 +138,7 @@ def _sit(
         study = Study(ledger.folder / "study.journal", plan.space, advice, opened.past)
         stack.callback(study.close)
         info = plan.info(ledger.folder)
-        pace = plan.pace(opened.first)
+        pace = plan.pace(study.spared)
         conductor = Conductor(info, ledger, study, audience, signals, plan.fill, pace)
         conductor.resume(opened.past)
         if not over:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from metasearch.errors import EnvironmentFault
 from metasearch.observe.base import Outcome
 from metasearch.search.files import read_lines, to_json
 from metasearch.search.revival import revive_report
@@ -59,3 +60,12 @@ def untold(last: Report, objectives: Sequence[str]) -> str:
     """Which objectives a last report does not tell, in words; empty if none."""
     missing = [o for o in objectives if not math.isfinite(last.scalars.get(f"score/{o}", math.nan))]
     return f"it tells no {', '.join(missing)}" if missing else ""
+
+
+def no_room(place: str, error: str) -> EnvironmentFault:
+    """What ends a search whose trials cannot write: they are not to blame, and stay to run."""
+    why = error.strip().splitlines()[-1]
+    return EnvironmentFault(
+        f"{place}: the trial cannot write there ({why}). Make room or access, and give the "
+        "same command again: nothing that finished is lost."
+    )

@@ -9,71 +9,28 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import optuna
-from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 
-from metasearch.observe.base import Bound, Outcome
+from metasearch.observe.base import Outcome
 from metasearch.rng import Stream
-from metasearch.search.advisors import CMAES, GP, NSGA2, NSGA3, TPE, Pruner, Sampler
-from metasearch.search.journal import Journal, Storage, attributes, curve_of
+from metasearch.search.advice import GO_ON, Advice, Asked, Verdict
+from metasearch.search.advisors import CMAES, GP, NSGA2, NSGA3, TPE
+from metasearch.search.dominance import Reached
+from metasearch.search.journal import STATES, Journal, Storage, attributes, curve_of, frozen_of
 from metasearch.search.ledger import Record
 from metasearch.search.points import Past, Points
 from metasearch.search.pruners import make_pruner
+from metasearch.search.repeats import NOTE, Due, Run, due
 from metasearch.search.samplers import Fresh, Tried, make_sampler
+from metasearch.search.stopping import Dominated
 from metasearch.space import sample
 
-Direction = Literal["minimize", "maximize"]
-
 _MOST = 2**32  # above what NumPy's old generators take
-
-_STATES = {
-    "complete": TrialState.COMPLETE,
-    "pruned": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
-}
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A suggestion."""
-
-    number: int
-    params: Mapping[str, Any]  # draw path -> value or label
-    config: Mapping[str, Any]  # resolved
-    seed: int  # the sampler's, for this suggestion alone
-    notes: Mapping[str, Any]  # what the sampler has to find again when the study is rebuilt
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether a trial should stop, and why."""
-
-    stop: bool
-    reason: str = ""
-
-
-GO_ON = Verdict(stop=False)
-
-
-@dataclass(frozen=True)
-class Advice:
-    """What a study is made of."""
-
-    name: str
-    direction: Direction
-    seed: int
-    sampler: Sampler
-    pruner: Pruner
-    reports: int  # of a trial that runs to its end; the pruners' unit of time
-    first: tuple[Mapping[str, Any], ...] = ()  # values of draws in the first trials
-    seeds: tuple[int, ...] = ()  # what is added to the seeds of those, for repeats of one recipe
-    also: tuple[tuple[str, Direction], ...] = ()  # further objectives, by their names
-    bounds: tuple[Bound, ...] = ()
 
 
 class Study:
@@ -106,6 +63,11 @@ class Study:
         self._live: dict[int, _Live] = {}
         self._asked = len(past)
         self._tried = Tried(self._points, [record.info.params for record in past])
+        self._reached = (
+            Reached(advice.pruner, advice) if isinstance(advice.pruner, Dominated) else None
+        )
+        repeats = {record.number for record in past if NOTE in record.notes}
+        self.spared = {*advice.spared, *repeats}  # numbers of trials that run to their ends
         draft = journal.with_name(f".{journal.name}.draft")
         self._journal = Journal(draft)
         whole = isinstance(advice.sampler, NSGA2 | NSGA3 | CMAES)
@@ -122,10 +84,13 @@ class Study:
                 study_name=advice.name, direction=advice.direction, pruner=pruner
             )
         for record in past:
-            frozen = self._frozen(record)
+            frozen = frozen_of(record, space, advice)
             self._study.add_trial(frozen)
             if advice.also:
                 self._curves.add_trial(curve_of(frozen))
+            if self._reached and record.outcome:
+                for made, report in enumerate(record.reports(), start=1):
+                    self._reached.reported(record.number, made, report.score, report.scalars)
         for record in past:
             if record.outcome is None:
                 self._adopt(record)
@@ -133,22 +98,38 @@ class Study:
 
     def ask(self, aside: frozenset[int] = frozenset()) -> Asked:
         """Suggest the next trial; those set aside count as stopped where they are."""
+        repeating, advice = self.repeating, self._advice
         number, self._asked = self._asked, self._asked + 1
-        advice = self._advice
         stream = Stream(advice.seed).at("sampler", number)
         seed = stream.key % _MOST
         self._study.sampler = self._sampler(stream)
         self._storage.aside = aside if isinstance(advice.sampler, TPE | GP) else frozenset()
-        point = self._points.at(number, self._past)
+        again = self._due() if repeating else None
+        point = again.params if again else self._points.at(number, self._past)
         if point is not None:
             self._study.enqueue_trial(point)
         trial = self._study.ask()
         config = sample(self._space, trial)
-        if number < len(advice.seeds) and advice.seeds[number]:
-            config = {**config, "seed": config.get("seed", 0) + advice.seeds[number]}
+        if seed_moved := again.seed if again else dict(enumerate(advice.seeds)).get(number, 0):
+            config = {**config, "seed": config.get("seed", 0) + seed_moved}
+        if again:
+            self._storage.set_trial_system_attr(number, NOTE, again.first)
+            self.spared.add(number)
         self._live[number] = _Live(trial, self._curves.ask() if advice.also else trial)
         self._tried.add(trial.params)
         return Asked(number, dict(trial.params), config, seed, self.notes(number))
+
+    @property
+    def repeating(self) -> bool:
+        """Whether what would be asked now is a recipe that was tried, if one is to be repeated."""
+        advice = self._advice
+        return advice.repeats is not None and self._asked >= advice.repeated_from
+
+    def _due(self) -> Due | None:
+        assert self._advice.repeats is not None, "else nothing is repeated"
+        sign = 1.0 if self._advice.direction == "minimize" else -1.0
+        runs = [_run_of(trial, sign) for trial in self._study.get_trials(deepcopy=False)]
+        return due(runs, self._advice.repeats)
 
     def _sampler(self, stream: Stream) -> optuna.samplers.BaseSampler:
         """The one for a suggestion; those that model what was tried do not ask it twice."""
@@ -175,12 +156,20 @@ class Study:
                 told.append((trial.params, (1.0, -step, worst)))
         return told
 
-    def report(self, number: int, step: int, score: float, *, judge: bool = True) -> Verdict:
+    def report(
+        self,
+        number: int,
+        step: int,
+        score: float,
+        scalars: Mapping[str, float] = MappingProxyType({}),
+        *,
+        judge: bool = True,
+    ) -> Verdict:
         """Take an intermediate score and say whether to stop; a step told before changes nothing.
 
         Optuna counts reports, from 1, where a search counts gradient evaluations: a rung is then
-        the same number for pruners and people. Without `judge` the score is only taken down, for
-        the trial is at its end anyway.
+        the same number for pruners and people. `scalars` hold further objectives. Without `judge`
+        all is only taken down, for the trial is at its end anyway.
         """
         live = self._live[number]
         if step <= live.step:
@@ -190,10 +179,17 @@ class Study:
         live.curve.report(score, live.reports)
         if live.curve is not live.trial:  # `report` refuses where there are several objectives
             self._storage.set_trial_intermediate_value(number, live.reports, score)
+        if self._reached:
+            self._reached.reported(number, live.reports, score, scalars)
         if not math.isfinite(score):
             live.verdict = Verdict(stop=True, reason="non_finite")
-        elif judge and live.curve.should_prune():
+        elif not judge or number in self.spared:
+            pass
+        elif live.curve.should_prune():
             live.verdict = Verdict(stop=True, reason="pruner")
+        elif self._reached:
+            why = self._reached.beaten(number, live.reports, score, scalars)
+            live.verdict = Verdict(stop=True, reason="pruner", detail=why) if why else GO_ON
         return live.verdict
 
     def verdict(self, number: int) -> Verdict:
@@ -222,25 +218,12 @@ class Study:
         live = self._live.pop(number)
         for key, value in attributes(name, outcome).items():
             live.trial.set_user_attr(key, value)  # first: a finished trial cannot be changed
-        for key, excess in self._broken(outcome, scalars).items():
+        for key, excess in self._advice.broken(outcome, scalars).items():
             live.trial.set_constraint(key, excess)
-        values, state = self._values(outcome, scalars), _STATES[outcome.state]
+        values, state = self._advice.values(outcome, scalars), STATES[outcome.state]
         self._study.tell(live.trial, values, state=state)
         if live.curve is not live.trial:
             self._curves.tell(live.curve, values[:1] if values else None, state=state)
-
-    def _values(self, outcome: Outcome, scalars: Mapping[str, float]) -> list[float] | None:
-        """What was reached, objective by objective, by a trial that ran to its end."""
-        if outcome.state != "complete":
-            return None
-        assert outcome.score is not None, "what is complete has a score"
-        return [outcome.score, *(scalars[f"score/{name}"] for name, _ in self._advice.also)]
-
-    def _broken(self, outcome: Outcome, scalars: Mapping[str, float]) -> dict[str, float]:
-        """By how much bounds are broken; of trials that did not say, nothing is known."""
-        if outcome.state == "failed" or not scalars:
-            return {}
-        return {bound.score: bound.excess(scalars) for bound in self._advice.bounds}
 
     def close(self) -> None:
         """Close the journal."""
@@ -257,35 +240,22 @@ class Study:
         live = self._live[record.number] = _Live(trial, curve)
         passed = record.passed()
         for report in record.reports():
-            self.report(record.number, report.step, report.score, judge=not report.final)
+            self.report(
+                record.number, report.step, report.score, report.scalars, judge=not report.final
+            )
             if report.step <= passed:
                 live.verdict = GO_ON
 
-    def _frozen(self, record: Record) -> FrozenTrial:
-        fixed = FixedTrial(dict(record.info.params), number=record.number)
-        sample(self._space, fixed)  # for the distributions, which the ledger does not keep
-        outcome = record.outcome
-        curve = {i: score for i, (_, score) in enumerate(record.curve, start=1)}
-        last = curve.get(len(curve), math.nan)
-        state = _STATES[outcome.state] if outcome else TrialState.RUNNING
-        scalars = record.last.scalars if record.last else {}
-        values = self._values(outcome, scalars) if outcome else None
-        if state is TrialState.PRUNED and not math.isnan(last) and not self._advice.also:
-            values = [last]  # as Optuna does when it is told
-        frozen = create_trial(
-            state=state,
-            values=values,
-            constraints=self._broken(outcome, scalars) if outcome else None,
-            params=fixed.params,
-            distributions=fixed.distributions,
-            intermediate_values=curve,
-            user_attrs=attributes(record.info.name, outcome) if outcome else {},
-            system_attrs=dict(record.notes),
-        )
-        frozen.datetime_start = datetime.fromtimestamp(record.asked_at)
-        if record.done_at is not None:
-            frozen.datetime_complete = datetime.fromtimestamp(record.done_at)
-        return frozen
+
+def _run_of(trial: FrozenTrial, sign: float) -> Run:
+    """A trial that breaks a bound tells nothing of its recipe: it is not wanted."""
+    kept = max(trial.constraints.values(), default=0.0) <= 0
+    cost = None
+    if any(map(math.isnan, trial.intermediate_values.values())):
+        cost = math.inf
+    elif trial.state is TrialState.COMPLETE and kept:
+        cost = sign * trial.value
+    return Run(trial.number, trial.params, cost)
 
 
 @dataclass

@@ -8,7 +8,8 @@ import pytest
 from benchmarks.search.desk import ours
 from benchmarks.search.record import GRIDS, recipes
 from benchmarks.search.replay import Moment, Played, Recorded, Stock, play, reached
-from metasearch.search.advisors import NoPruner, RandomSearch
+from metasearch.search.advisors import RandomSearch
+from metasearch.search.stopping import NoPruner
 
 
 @pytest.fixture(scope="module", params=GRIDS)

@@ -57,6 +57,21 @@ def test_the_best_are_ranked(cli, planted):
     assert "x=0." in lines[1]
 
 
+def test_what_a_seed_does_is_told_of_recipes_trained_from_several(cli, planted, n):
+    replanted(planted, 10 * np.arange(n)[:, None] + noise(n))
+    first, second = finished(planted)[:2]
+    path = planted / "ledger" / f"{second.number:04d}.asked.json"
+    asked = json.loads(path.read_text())
+    asked["params"], asked["config"] = dict(first.info.params), {**second.info.config, "seed": 1}
+    path.write_text(json.dumps(asked))
+    (one,) = cli("best", "planted", "--json").json["repeated"]
+    assert one["trials"] == [first.number, second.number]
+    assert one["mean"] == pytest.approx(5, abs=1)
+    out = cli("best", "planted").out
+    assert "the seed alone moves a score by 7." in out
+    assert f"{first.number:04d}, {second.number:04d}" in out
+
+
 def test_a_winner_that_is_far_ahead_is_settled(cli, planted, n):
     replanted(planted, 10 * np.arange(n)[:, None] + noise(n))
     told = cli("best", "planted")

@@ -20,12 +20,13 @@ from optuna.trial import TrialState
 
 from metasearch.errors import EnvironmentFault, RunError
 from metasearch.observe.base import Outcome, SearchInfo, TrialInfo
-from metasearch.search.advisors import TPE, Median, NoPruner
+from metasearch.search.advisors import TPE
 from metasearch.search.backend import Resources
 from metasearch.search.ledger import open_run, read_records
 from metasearch.search.racing import Racing
 from metasearch.search.ray_backend import RayBackend
 from metasearch.search.run import Plan, Summary, make_backend, run_search
+from metasearch.search.stopping import Median, NoPruner
 from metasearch.search.worker import whole_checkpoints
 from metasearch.trial.report import Report
 from tests.search.driver import launch, lines, listening, wait_until

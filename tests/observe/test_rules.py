@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from metasearch.observe.base import Outcome, SearchInfo, TrialInfo
-from metasearch.observe.rules import by_rule, repeated, rule_curves, rules_of
+from metasearch.observe.rules import by_rule, rule_curves, rules_of
 
 
 def ended(scores, *, axis="tasks", step=1000):
@@ -54,18 +54,6 @@ def test_a_rule_is_named_alone_or_with_its_settings():
     config = {"strategy": {"segment": 20, "tasks": "epoch", "algorithms": {"name": "race"}}}
     assert rules_of(config) == {"tasks": "epoch", "algorithms": "race"}
     assert rules_of({}) == {}
-
-
-def test_recipes_from_several_seeds_tell_what_luck_does():
-    def one(number, lr, seed, score, state="complete"):
-        config = {"seed": seed}
-        return TrialInfo(number, f"{number:04d}", {"lr": lr}, config), Outcome(state, "", score)
-
-    trials = [one(0, 0.1, 0, 10.0), one(1, 0.1, 1, 14.0), one(2, 0.2, 0, 5.0), one(3, 0.2, 0, 5.0),
-              one(4, 0.1, 2, 99.0, "pruned")]  # fmt: skip
-    (found,) = repeated(trials)
-    assert (found.trials, found.mean) == ((0, 1), 12.0)
-    assert found.deviation == pytest.approx(8**0.5)
 
 
 def test_each_axis_is_drawn_with_its_rules_named():

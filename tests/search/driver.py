@@ -15,8 +15,9 @@ from typing import Any
 from metasearch.cli.app import ended
 from metasearch.observe.base import Observer
 from metasearch.search.addresses import to_search
-from metasearch.search.advisors import SAMPLERS, NoPruner
+from metasearch.search.advisors import SAMPLERS
 from metasearch.search.run import make_backend, run_search
+from metasearch.search.stopping import NoPruner
 from tests.search.plans import plan
 from tests.search.planted import TRIAL
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from metasearch.search.advisors import Median, Pruner, RandomSearch, Sampler
+from metasearch.search.advisors import RandomSearch, Sampler
 from metasearch.search.config import SearchConfig
 from metasearch.search.run import Plan
+from metasearch.search.stopping import Median, Pruner
 
 
 def plan(

@@ -17,9 +17,10 @@ from metasearch.models.vae import VAE
 from metasearch.registry import Schema, revive, to_data
 from metasearch.rng import Stream
 from metasearch.scores import SCORES
-from metasearch.search.advisors import PRUNERS, SAMPLERS, TPE, Hyperband, Median, RandomSearch
+from metasearch.search.advisors import SAMPLERS, TPE, RandomSearch
 from metasearch.search.config import SearchConfig, SearchFile, seconds
 from metasearch.search.pruners import make_pruner
+from metasearch.search.stopping import PRUNERS, Hyperband, Median
 from metasearch.tasks import Glyphs
 from metasearch.trial.config import TrialConfig, problems
 from tests.search.plans import plan

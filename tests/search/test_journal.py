@@ -11,9 +11,9 @@ from optuna.trial import TrialState, create_trial
 
 from metasearch.rng import Stream
 from metasearch.search import journal
-from metasearch.search.advisors import NoPruner
 from metasearch.search.journal import BEST, LATEST, Journal, Storage
 from metasearch.search.run import run_search
+from metasearch.search.stopping import NoPruner
 from tests.search.plans import plan
 from tests.search.planted import TRIAL
 

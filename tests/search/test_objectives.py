@@ -15,11 +15,12 @@ from optuna.trial import TrialState
 
 from metasearch.errors import ConfigError
 from metasearch.observe.base import UNTOLD, Bound, Watched
-from metasearch.search.advisors import NSGA2, TPE, Median, NoPruner, RandomSearch
+from metasearch.search.advisors import NSGA2, TPE, RandomSearch
 from metasearch.search.config import Constraint, SearchFile
 from metasearch.search.front import front, undominated
 from metasearch.search.ledger import open_run
 from metasearch.search.run import run_search
+from metasearch.search.stopping import Median, NoPruner
 from metasearch.trial.report import Report
 from tests.search import planted
 from tests.search.plans import plan

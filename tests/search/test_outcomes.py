@@ -14,21 +14,21 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from metasearch.search.advisors import (
+from metasearch.search.advisors import RandomSearch
+from metasearch.search.backend import Resources
+from metasearch.search.ledger import open_run
+from metasearch.search.ray_backend import RayBackend
+from metasearch.search.run import run_search
+from metasearch.search.stopping import (
     PRUNERS,
     Hyperband,
     Median,
     Patient,
     Percentile,
-    RandomSearch,
     SuccessiveHalving,
     Threshold,
     Wilcoxon,
 )
-from metasearch.search.backend import Resources
-from metasearch.search.ledger import open_run
-from metasearch.search.ray_backend import RayBackend
-from metasearch.search.run import run_search
 from metasearch.search.worker import TrialRunner
 from tests.search.driver import lines
 from tests.search.plans import plan

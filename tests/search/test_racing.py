@@ -18,12 +18,12 @@ from scipy.stats import wilcoxon
 
 from metasearch.errors import ConfigError
 from metasearch.rng import Stream
-from metasearch.search.advisors import NoPruner
 from metasearch.search.config import Constraint, SearchFile
 from metasearch.search.first import Point
 from metasearch.search.ledger import Record, open_run
 from metasearch.search.racing import Bar, Pace, Racing, behind, lag, signed_rank
 from metasearch.search.run import run_search
+from metasearch.search.stopping import NoPruner
 from metasearch.trial.report import Cost, Report
 from tests.search.plans import plan
 from tests.search.planted import TRIAL

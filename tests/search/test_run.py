@@ -13,11 +13,12 @@ import pytest
 
 from metasearch import space
 from metasearch.errors import EnvironmentFault, RunError
-from metasearch.search.advisors import TPE, NoPruner, RandomSearch
+from metasearch.search.advisors import TPE, RandomSearch
 from metasearch.search.backend import trial_name
 from metasearch.search.config import SearchFile
 from metasearch.search.ledger import Ledger, open_run
 from metasearch.search.run import Plan, run_search
+from metasearch.search.stopping import NoPruner
 from tests.search.driver import lines
 from tests.search.plans import plan
 from tests.search.planted import STRIDE, TRIAL

@@ -12,6 +12,7 @@ from metasearch import space
 from metasearch.errors import ConfigError
 from metasearch.observe.base import Outcome, TrialInfo
 from metasearch.registry import to_data
+from metasearch.search.advice import Advice
 from metasearch.search.advisors import (
     CMAES,
     GP,
@@ -22,14 +23,14 @@ from metasearch.search.advisors import (
     TPE,
     Auto,
     Grid,
-    NoPruner,
     RandomSearch,
 )
 from metasearch.search.config import SearchFile
 from metasearch.search.fit import Job, misfit, pick
 from metasearch.search.ledger import Record
 from metasearch.search.run import run_search
-from metasearch.search.study import Advice, Study
+from metasearch.search.stopping import NoPruner
+from metasearch.search.study import Study
 from tests.search.plans import plan
 from tests.search.planted import TRIAL
 

@@ -14,19 +14,19 @@ import pytest
 from optuna.trial import TrialState
 
 from metasearch.observe.base import Outcome, TrialInfo
-from metasearch.search.advisors import (
-    TPE,
+from metasearch.search.advice import GO_ON, Advice
+from metasearch.search.advisors import TPE, RandomSearch
+from metasearch.search.ledger import Record
+from metasearch.search.stopping import (
     Hyperband,
     Median,
     NoPruner,
     Patient,
     Percentile,
-    RandomSearch,
     SuccessiveHalving,
     Threshold,
 )
-from metasearch.search.ledger import Record
-from metasearch.search.study import GO_ON, Advice, Study
+from metasearch.search.study import Study
 from metasearch.trial.report import Cost, Report
 
 SPACE = {
