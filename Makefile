@@ -78,7 +78,10 @@ fuzz: $(STAMP) ## Read 5,000 damaged files and hostile folders, and watch what t
 	@$(BIN)/python -m pytest -q -s -m "slow or not slow" tests/safety/test_hostile_folder.py
 
 cluster-smoke: $(STAMP) ## Run searches on a real Slurm, over ssh, in a bucket, as jobs; skips what is not here
-	@$(BIN)/python -m pytest -q -s -rs -m slow tests/smoke $(ARGS)
+	@$(BIN)/python -m pytest -q -s -rs -m slow tests/smoke/test_cluster.py $(ARGS) & beside=$$!; \
+	$(BIN)/python -m pytest -q -s -rs -m slow tests/smoke --ignore=tests/smoke/test_cluster.py $(ARGS); \
+	with=$$?; wait $$beside; without=$$?; \
+	for code in $$with $$without; do test $$code -eq 0 -o $$code -eq 5 || exit 1; done  # 5: none
 
 audit: $(STAMP) ## Look up the pinned packages in the list of known faults
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
