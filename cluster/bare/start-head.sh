@@ -13,4 +13,4 @@ ray start --head --node-ip-address="__HEAD__" --port=__PORT__ --dashboard-host=1
   --min-worker-port=__FIRST_PORT__ --max-worker-port=__LAST_PORT__ \
   --num-gpus=__GPUS__ --disable-usage-stats
 echo "on the others: bring ~/.metasearch/token there (mode 600), then start-worker.sh"
-echo "search here:   metasearch search __SEARCH__ --out __RUNS__ --address __HEAD__:__PORT__"
+echo "search here:   metasearch search __SEARCH__ --out __RUNS__ --address __HEAD__:__PORT__ --gpus-per-trial __GPUS_PER_TRIAL__"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -46,29 +48,17 @@ def render(
 
     Example: metasearch cluster render slurm --search my.yaml --runs /shared/runs --nodes 4 --gpus 2
     """
-    from metasearch.cluster.templates import GUIDES
     from metasearch.cluster.templates import render as fill
-    from metasearch.cluster.validate import validate
+    from metasearch.cluster.templates import steps as what_to_type
 
     flags = {"search": search, "runs": runs, "nodes": nodes, "gpus": gpus,
              "gpus_per_trial": gpus_per_trial}  # fmt: skip
     given = {name: str(value) for name, value in flags.items() if value is not None}
     texts, values = fill(kind, given | _fields(settings or []))
     folder = out or Path(f"cluster-{kind}")
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    if kind == "kuberay":  # where no disk is shared with this machine
-        _bring(Path(values["search"]), folder / "search.yaml")
-    wrong = [fault for verdict in validate(folder) for fault in verdict.faults]
-    if wrong:
-        raise ConfigError("\n".join(wrong))
-    guide = GUIDES[kind]
-    told = {**values, "folder": short(folder)}
-    steps = {
-        word: [line.format_map(told) for line in lines]
-        for word, lines in (("start", guide.start), ("watch", guide.watch), ("stop", guide.stop))
-    }
+    brings = kind == "kuberay"  # where no disk is shared with this machine
+    _write_sound(texts, folder, Path(values["search"]) if brings else None)
+    steps = what_to_type(kind, values, short(folder))
     if as_json:
         result_json({"kind": kind, "folder": str(folder), "files": sorted(texts), "fields": values,
                      **steps})  # fmt: skip
@@ -178,11 +168,25 @@ def _fields(settings: list[str]) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs_}
 
 
-def _bring(search: Path, place: Path) -> None:
-    if not search.is_file():
+def _write_sound(texts: Mapping[str, str], folder: Path, search: Path | None) -> None:
+    """Write what passes the checks, and nothing otherwise; with a copy of the search file."""
+    from metasearch.cluster.validate import validate
+
+    if search is not None and not search.is_file():
         raise ConfigError(f"--search {search}: no such file. Give the search file to be run.")
-    if search.absolute() != place.absolute():
-        shutil.copyfile(search, place)
+    with tempfile.TemporaryDirectory(prefix="metasearch-") as place:
+        draft = Path(place, folder.name)
+        draft.mkdir()
+        for name, text in texts.items():
+            (draft / name).write_text(text, encoding="utf-8")
+        if search is not None:
+            shutil.copyfile(search, draft / "search.yaml")
+        wrong = [fault for verdict in validate(draft) for fault in verdict.faults]
+        if wrong:
+            raise ConfigError("\n".join(wrong).replace(str(draft), short(folder)))
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in draft.iterdir():
+            shutil.copyfile(file, folder / file.name)
 
 
 def _count(faults: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ _HOST = r"[A-Za-z0-9]([-A-Za-z0-9.]{0,250}[A-Za-z0-9])?"
 _PORT = r"[1-9][0-9]{3,4}"
 _URL = r"https://[-A-Za-z0-9._/]+"
 _IMAGE = r"[a-z0-9]([-a-z0-9._/:]*[a-z0-9])?(:[A-Za-z0-9._-]+|@sha256:[0-9a-f]{64})"
+_FIXED_PORTS = ("6382", "6383", "6384", "6385")  # of a node's other services
 
 
 def _version(package: str) -> str | None:
@@ -48,8 +49,9 @@ FIELDS: Mapping[str, Field] = {
     "name": Field("what job, cluster and run are called", _NAME, "leaves", "metasearch"),
     "search": Field("the search file", _PATH, "leaves.yaml", "search.yaml"),
     "runs": Field("the folder of runs, on a disk that all nodes share, or s3://bucket/runs",
-                  f"{_BUCKET}|{_PATH}", "/shared/runs"),
-    "nodes": Field("nodes, or the most workers at once", _COUNT, "4", "1"),
+                  f"{_BUCKET}|~?/[-A-Za-z0-9_./@+]+", "/shared/runs"),
+    "nodes": Field("nodes, or the most workers at once; over ssh as many as `workers`", _COUNT,
+                   "4", "1"),
     "gpus": Field("GPUs of a node", r"[0-9]{1,2}", "2", "1"),
     "cpus": Field("cores of a node", _COUNT, "16", "8"),
     "memory": Field("memory of a node, in GiB", _COUNT, "64", "32"),
@@ -88,6 +90,9 @@ FIELDS: Mapping[str, Field] = {
     "project": Field("project of the cloud", _WORD, "my-project"),
     "instance": Field("kind of machine for the workers", _WORD, "g5.2xlarge"),
     "image_id": Field("machine image, or its id", r"[/A-Za-z0-9][-A-Za-z0-9_./:]*", "ami-0abc"),
+    "worker_profile": Field("instance profile of the workers, for runs in a bucket",
+                            r"arn:aws[-a-z]*:iam::[0-9]+:instance-profile/[-A-Za-z0-9_./+=,@]+",
+                            "arn:aws:iam::123456789012:instance-profile/runs", ""),
     "port": Field("port of the head", _PORT, "6379", "6379"),
     "node_port": Field("port of each node's manager", _PORT, "6380", "6380"),
     "object_port": Field("port for objects between nodes", _PORT, "6381", "6381"),
@@ -121,6 +126,38 @@ def settle(names: set[str], given: Mapping[str, str]) -> dict[str, str]:
             )
         else:
             settled[name] = value
+    if not wrong:
+        settled = _derived(settled, given)
+        wrong = list(_at_odds(settled))
     if wrong:
         raise ConfigError("\n".join(wrong))
     return settled
+
+
+def _derived(settled: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """Fields that were not given and follow from others."""
+    derived = dict(settled)
+    if "workers" in settled and "nodes" not in given:
+        derived["nodes"] = str(settled["workers"].count(",") + 1)
+    if settled.get("gpus") == "0" and "gpus_per_trial" in settled and "gpus_per_trial" not in given:
+        derived["gpus_per_trial"] = "0"
+    return derived
+
+
+def _at_odds(settled: Mapping[str, str]) -> Iterator[str]:
+    """What each by itself might be, and together cannot."""
+    gpus, share = settled.get("gpus"), settled.get("gpus_per_trial", "0")
+    if gpus is not None and (1.0 if share == "auto" else float(share)) > float(gpus):
+        yield f"gpus_per_trial: {share} of the {gpus} GPUs of a node; no trial would fit."
+    if "workers" in settled and settled["nodes"] != str(settled["workers"].count(",") + 1):
+        yield f"nodes: {settled['nodes']}, but workers lists {settled['workers']}; leave nodes out."
+    for name, needed in (("head_label", "head_value"), ("head_value", "head_label"),
+                         ("cluster_queue", "queue")):  # fmt: skip
+        if settled.get(name) and needed in settled and not settled[needed]:
+            yield f"{name}: does nothing without {needed}; like {FIELDS[needed].like}"
+    ports = [settled[x] for x in ("port", "node_port", "object_port") if x in settled]
+    if len({*ports, *_FIXED_PORTS}) < len(ports) + len(_FIXED_PORTS):
+        taken = ", ".join(_FIXED_PORTS)
+        yield f"port, node_port, object_port: {', '.join(ports)}; three apart, and none of {taken}."
+    if int(settled.get("first_port", 0)) > int(settled.get("last_port", 0)):
+        yield f"first_port: {settled['first_port']} comes after last_port {settled['last_port']}."

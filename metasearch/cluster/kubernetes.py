@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from metasearch.cluster.shape import ANYTHING, COUNT, faults
@@ -158,7 +159,17 @@ def _job(tree: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault(("spec",), "without shutdownAfterJobFinishes: true idle nodes are paid for.")
     if "metasearch" not in spec["entrypoint"]:
         yield Fault(("spec", "entrypoint"), "does not start metasearch.")
+    out = re.search(r"--out[= ](\S+)", spec["entrypoint"])
+    head = spec["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
+    mounts = [m["mountPath"] for c in head["containers"] for m in c.get("volumeMounts", [])]
+    if out and not out[1].startswith("s3://") and not _lies_below(out[1], mounts):
+        message = f"--out {out[1]} lies on no volume, and is gone with its pod; volumes: {mounts}."
+        yield Fault(("spec", "entrypoint"), message)
     yield from _cluster_spec(spec["rayClusterSpec"], path)
+
+
+def _lies_below(place: str, mounts: list[str]) -> bool:
+    return any(PurePosixPath(place).is_relative_to(mount) for mount in mounts)
 
 
 def _cluster_spec(spec: Mapping[str, Any], path: Path) -> Iterator[Fault]:
@@ -203,8 +214,18 @@ def _pod(spec: Mapping[str, Any], path: Path) -> Iterator[Fault]:
             (*path, "securityContext"), "seccompProfile: {type: RuntimeDefault} is missing."
         )
     yield from _volumes(spec, path)
-    for i, container in enumerate(spec["containers"]):
-        yield from _container(container, (*path, "containers", i))
+    for group in ("initContainers", "containers"):
+        for i, container in enumerate(spec.get(group, [])):
+            yield from _container(container, (*path, group, i))
+            yield from _root((*path, group, i), container.get("securityContext", {}))
+    yield from _root((*path, "securityContext"), context)
+
+
+def _root(path: Path, context: Mapping[str, Any]) -> Iterator[Fault]:
+    if context.get("runAsUser") == 0:
+        yield Fault(path, "runs as root. Say runAsUser: 1000.")
+    if context.get("capabilities", {}).get("add"):
+        yield Fault(path, "gains rights. Leave capabilities.add out.")
 
 
 def _volumes(spec: Mapping[str, Any], path: Path) -> Iterator[Fault]:
@@ -233,7 +254,18 @@ def _container(container: Mapping[str, Any], path: Path) -> Iterator[Fault]:
         yield Fault(path, "resources.limits.memory is missing: one pod may starve its node.")
 
 
+def _policy(tree: Mapping[str, Any]) -> Iterator[Fault]:
+    spec = tree["spec"]
+    if "Ingress" not in spec.get("policyTypes", ["Ingress"]):
+        yield Fault(("spec", "policyTypes"), "closes nothing to others. Say [Ingress].")
+    for i, rule in enumerate(spec.get("ingress", [])):
+        if not any(spec for peer in rule.get("from", []) for spec in peer.values()):
+            message = "lets everybody in. Say from: which pods."
+            yield Fault(("spec", "ingress", i), message)
+
+
 _MORE: Mapping[str, Callable[[Mapping[str, Any]], Iterator[Fault]]] = {
+    "NetworkPolicy": _policy,
     "RayJob": _job,
     "RayCluster": lambda tree: _cluster_spec(tree["spec"], ("spec",)),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from metasearch.cluster.shape import ANYTHING, faults
 from metasearch.space import Fault
 
 _TOKEN = "RAY_AUTH_MODE=token"
+_ASKS = re.compile(rf"{_TOKEN}\s+(\w+=\S+\s+)*\S*ray start")  # a variable of that very command
+_ANYBODY = {"0.0.0.0/0", "::/0"}
 _SPOT = ("InstanceMarketOptions", "scheduling", "priority")
 
 
@@ -29,7 +32,8 @@ def rayup_faults(tree: Mapping[str, Any]) -> Iterator[Fault]:
         yield from _types(tree)
     group = tree["provider"].get("security_group", {})
     for i, rule in enumerate(group.get("IpPermissions", [])):
-        if any(block.get("CidrIp") == "0.0.0.0/0" for block in rule.get("IpRanges", [])):
+        ranges = [*rule.get("IpRanges", []), *rule.get("Ipv6Ranges", [])]
+        if any(value in _ANYBODY for block in ranges for value in block.values()):
             place = ("provider", "security_group", "IpPermissions", i)
             yield Fault(place, "open to the whole internet. Name the network that may come in.")
 
@@ -61,7 +65,7 @@ def _start(commands: Any, key: str) -> Iterator[Fault]:
     if not started:
         yield Fault((), f"{key}: nothing says `ray start`.")
     for i, line in started:
-        if _TOKEN not in line:
+        if not _ASKS.search(line):
             message = f"open: whoever reaches the head runs code. Begin with {_TOKEN}."
             yield Fault((key, i), message)
         if MEASURED not in line:

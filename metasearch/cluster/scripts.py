@@ -28,8 +28,9 @@ def shell_faults(text: str) -> Iterator[Line]:
         yield 1, "must begin with #!/bin/bash."
     if "set -euo pipefail" not in lines:
         yield 0, "goes on after an error: say `set -euo pipefail`."
-    if any("ray start" in line and not line.lstrip().startswith("#") for line in lines):
-        yield from _open(text)
+    said = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+    if "ray start" in said:
+        yield from _open(said)
     for number, line in enumerate(lines, start=1):
         if _OPEN_DASHBOARD.search(line):
             yield number, "the dashboard must be on loopback: --dashboard-host=127.0.0.1."
@@ -38,7 +39,7 @@ def shell_faults(text: str) -> Iterator[Line]:
         if _TOKEN_SHOWN.search(line):
             yield number, "a token on a command line is seen by all. Name its file."
     if "#SBATCH" in text:
-        yield from _slurm(text)
+        yield from _slurm(text, said)
     done = subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True, check=False)
     for found in re.finditer(r"line (\d+): (.*)", done.stderr):
         yield int(found[1]), f"bash: {found[2]}"
@@ -59,7 +60,7 @@ def unlisted_ports(text: str) -> Iterator[str]:
             yield f"would listen at any port, which no firewall can be told: say {option}=PORT."
 
 
-def _slurm(text: str) -> Iterator[Line]:
+def _slurm(text: str, said: str) -> Iterator[Line]:
     options = set(_SBATCH.findall(text))
     for needed, why in {
         "--requeue": "a lost node would end the search",
@@ -70,7 +71,11 @@ def _slurm(text: str) -> Iterator[Line]:
     }.items():
         if needed not in options:
             yield 0, f"#SBATCH {needed} is missing: {why}."
-    if "kill -TERM" not in text or not re.search(r"^trap .*USR1", text, re.MULTILINE):
+    if "scontrol requeue" not in said:
+        yield 0, "nothing puts the job in the queue again at the end of its time: scontrol requeue."
+    if re.search(r"--port=[\"']?[0-9]", said):
+        yield 0, "two jobs on a node would want the same port: make it from SLURM_JOB_ID."
+    if "kill -TERM" not in said or not re.search(r"^trap .*USR1", said, re.MULTILINE):
         yield 0, "the signal reaches this script alone: trap USR1 and send the search TERM."
     if re.search(r"^\s*(srun|\"\$\{step)(?!.*--ntasks=).*--nodes", text, re.MULTILINE):
         yield 0, "a step asks for as many tasks as the job unless it says --ntasks."

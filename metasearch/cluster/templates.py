@@ -12,13 +12,14 @@ from metasearch.errors import ConfigError
 from metasearch.registry import nearest
 
 MARK = re.compile(r"__([A-Z]+(?:_[A-Z]+)*)__")
-_DISK = "disk"  # `runs`, if they are on a disk
+_MORE = ("disk", "cards", "log", "machines")  # follow from the fields; see `_more`
+_ON_ALL = ("slurm", "kuberay")  # where a folder has to be the same on every node
 _ONLY_WITH = {"kueue.yaml": "cluster_queue"}  # files that are left out without a field
 
 
 @dataclass(frozen=True)
 class Guide:
-    """What to type once a template is filled in; `{...}` are its fields and `folder`."""
+    """What to type once a template is filled in; `{...}` are its fields, `folder`, and `_MORE`."""
 
     about: str
     start: tuple[str, ...]
@@ -36,9 +37,10 @@ def _up(about: str, folder_of_bin: str = "image_bin", *, autoscaler: int = 1) ->
             f"RAY_UP_enable_autoscaler_v2={autoscaler} ray up -y {{folder}}/cluster.yaml",
             "ray rsync-up {folder}/cluster.yaml {search} search.yaml",
             f"ray exec {{folder}}/cluster.yaml '{ask} cluster up-check --address auto "
-            "--nodes {nodes} --within 15m --runs {runs}'",
+            "--nodes {machines} --within 15m --runs {runs}'",
             "ray exec --tmux {folder}/cluster.yaml "
-            f"'{ask} search search.yaml --name {{name}} --out {{runs}} --address auto'",
+            f"'{ask} search search.yaml --name {{name}} --out {{runs}} --address auto "
+            "--gpus-per-trial {gpus_per_trial}'",
         ),
         watch=(f"ray exec {{folder}}/cluster.yaml '{ask} status {{runs}}/{{name}}'",),
         stop=("ray down -y {folder}/cluster.yaml",),
@@ -48,9 +50,9 @@ def _up(about: str, folder_of_bin: str = "image_bin", *, autoscaler: int = 1) ->
 GUIDES: Mapping[str, Guide] = {
     "slurm": Guide(
         "one search as a Slurm job that goes on after a requeue",
-        ("metasearch cluster token", "sbatch {folder}/search.sbatch"),
-        ("metasearch status {runs}/{name}", "tail -f {runs}/{name}-*.log"),
-        ("scancel --signal=TERM --batch --full JOBID  # trials write a checkpoint, then it ends",),
+        ("metasearch cluster token", "mkdir -p {disk}", "sbatch {folder}/search.sbatch"),
+        ("metasearch status {runs}/{name}", "tail -f {log}"),
+        ("scancel --signal=TERM --batch JOBID  # trials write a checkpoint, then it ends",),
     ),
     "kuberay": Guide(
         "one search as a RayJob, or a cluster that stays (raycluster.yaml)",
@@ -111,28 +113,55 @@ def fields_of(kind: str) -> set[str]:
     marked = {mark.lower() for text in texts for mark in MARK.findall(text)}
     lines = [*guide.start, *guide.watch, *guide.stop]
     named = {name for line in lines for name in re.findall(r"\{(\w+)\}", line)}
-    return (marked | named) - {"folder", _DISK}
+    return (marked | named) - {"folder", *_MORE}
 
 
 def render(kind: str, given: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     """The files of a kind with all fields filled in, and the values that were used.
 
     A line that names a field without a value is left out; so is one that names the disk of the
-    runs, where they are in a bucket.
+    runs, where they are in a bucket, or the cards of machines that have none.
 
     Raises:
         ConfigError: the kind is unknown, or a value is missing or may not stand there.
     """
     texts = read(kind)
     values = settle(fields_of(kind), given)
-    runs = values.get("runs", "")
-    marks = {**values, _DISK: "" if runs.startswith("s3://") else runs}
+    if kind in _ON_ALL and values["runs"].startswith("~"):
+        raise ConfigError(f"runs: {values['runs']!r} is another folder on each node; begin with /.")
     kept = {
         name: text
         for name, text in texts.items()
         if name not in _ONLY_WITH or values[_ONLY_WITH[name]]
     }
+    marks = values | _more(kind, values)
     return {name: _fill(text, marks) for name, text in kept.items()}, values
+
+
+def steps(kind: str, values: Mapping[str, str], folder: str) -> dict[str, list[str]]:
+    """What to type to start, to watch and to stop, by these words."""
+    guide, told = GUIDES[kind], {**values, **_more(kind, values), "folder": folder}
+    return {
+        word: [
+            line.format_map(told)
+            for line in lines
+            if all(told[name] for name in re.findall(r"\{(\w+)\}", line))
+        ]
+        for word, lines in (("start", guide.start), ("watch", guide.watch), ("stop", guide.stop))
+    }
+
+
+def _more(kind: str, values: Mapping[str, str]) -> dict[str, str]:
+    """What follows from the fields: disk of the runs, cards, log of a job, machines to wait for."""
+    runs, gpus, nodes = (values.get(name, "") for name in ("runs", "gpus", "nodes"))
+    bucket = runs.startswith("s3://")
+    return {
+        "disk": "" if bucket else runs,
+        "cards": "" if gpus == "0" else gpus,
+        "log": "slurm-JOBID.out" if bucket else f"{runs}/{values.get('name')}-JOBID.log",
+        # Over ssh the head works as well; a cloud's does not, and is not counted.
+        "machines": str(int(nodes) + (kind == "ssh")) if nodes else "",
+    }
 
 
 def _fill(text: str, values: Mapping[str, str]) -> str:

@@ -35,6 +35,18 @@ def test_render_brings_the_search_along_where_no_disk_is_shared(cli, here):
     assert "missing.yaml: no such file" in found.err
 
 
+def test_a_render_that_is_refused_leaves_what_was_there(cli, here, monkeypatch):
+    words = ["render", "slurm", "--search", "my.yaml", "--runs", "/runs"]
+    cli("cluster", *words)
+    before = (here / "cluster-slurm" / "search.sbatch").read_text("utf-8")
+    monkeypatch.setattr("metasearch.cluster.validate.shell_faults", lambda text: [(3, "is wrong.")])
+    found = cli("cluster", *words, "--nodes", "7")
+    assert found.code == 2
+    assert found.err.startswith("error: cluster-slurm/search.sbatch:3: is wrong")
+    assert (here / "cluster-slurm" / "search.sbatch").read_text("utf-8") == before
+    assert cli("cluster", *words, "-o", "new").code == 2 and not (here / "new").exists()
+
+
 def test_render_as_json_tells_all_it_prints(cli, here):
     found = cli("cluster", "render", "bare", "--runs", "/r", "-s", "head=10.0.0.1", "--json")
     told = json.loads(found.out)

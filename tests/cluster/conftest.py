@@ -13,8 +13,6 @@ from metasearch.cluster.templates import GUIDES, fields_of, render
 def filled(kind: str, folder: Path, **given: str) -> Path:
     """The templates of a kind on disk, with the example of each field that has to be given."""
     needed = {n: FIELDS[n].like for n in fields_of(kind) if FIELDS[n].default is None}
-    if kind == "ssh":
-        needed["nodes"] = "2"
     texts, _ = render(kind, {**needed, **given})
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():

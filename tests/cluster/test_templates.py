@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from metasearch.cluster.fields import FIELDS, settle
-from metasearch.cluster.templates import GUIDES, MARK, fields_of, read, render, source
+from metasearch.cluster.templates import GUIDES, MARK, fields_of, read, render, source, steps
 from metasearch.cluster.validate import validate
 from metasearch.errors import ConfigError
 from tests.cluster.conftest import filled
@@ -66,10 +66,7 @@ def test_with_runs_in_a_bucket_no_template_needs_a_disk_for_them(kind, tmp_path)
 def test_every_value_arrives_in_the_files_or_the_commands(kind):
     odd = {n: FIELDS[n].like for n in fields_of(kind) if n != "nodes"}
     texts, values = render(kind, odd)
-    guide = GUIDES[kind]
-    lines = [
-        x.format_map({**values, "folder": "f"}) for x in (*guide.start, *guide.watch, *guide.stop)
-    ]
+    lines = [line for lines in steps(kind, values, "f").values() for line in lines]
     everything = "\n".join([*texts.values(), *lines])
     assert {n for n, value in values.items() if value not in everything} == set()
 
@@ -99,6 +96,54 @@ def test_all_faults_of_what_is_given_are_told_at_once():
     assert [line.partition(":")[0] for line in lines] == ["partitoin", "nodes", "runs"]
     assert "Did you mean 'partition'?" in lines[0]
     assert "-s runs=/shared/runs" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "said"),
+    [
+        ("slurm", {"gpus": "1", "gpus_per_trial": "4"}, "gpus_per_trial: 4 of the 1 GPUs"),
+        ("slurm", {"gpus": "0", "gpus_per_trial": "auto"}, "gpus_per_trial: auto of the 0 GPUs"),
+        ("slurm", {"runs": "runs"}, "runs: 'runs' may not stand there"),
+        ("slurm", {"runs": "~/runs"}, "another folder on each node"),
+        ("kuberay", {"cluster_queue": "gpus"}, "cluster_queue: does nothing without queue"),
+        ("kuberay", {"head_label": "pool"}, "head_label: does nothing without head_value"),
+        ("ssh", {"nodes": "3"}, "nodes: 3, but workers lists"),
+        ("bare", {"port": "6380"}, "three apart"),
+        ("bare", {"first_port": "30000"}, "first_port: 30000 comes after"),
+    ],
+)
+def test_fields_that_do_not_go_together_are_refused(kind, given, said):
+    needed = {n: FIELDS[n].like for n in fields_of(kind) if FIELDS[n].default is None}
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        render(kind, {**needed, **given})
+
+
+def test_machines_without_a_gpu_get_trials_without_one(tmp_path):
+    script = (filled("slurm", tmp_path, gpus="0") / "search.sbatch").read_text("utf-8")
+    assert "--gres" not in script and "--gpus-per-trial 0 " in script
+
+
+def test_over_ssh_the_workers_are_counted_and_the_head_is_waited_for(tmp_path):
+    _, values = render("ssh", {"head": "h1", "workers": "[h2, h3]", "ssh_key": "~/k", "runs": "/r"})
+    assert values["nodes"] == "2"
+    wait = next(x for x in steps("ssh", values, "f")["start"] if "up-check" in x)
+    assert "--nodes 3 " in wait
+
+
+@pytest.mark.parametrize("kind", [kind for kind in GUIDES if "gpus" in fields_of(kind)])
+def test_trials_get_the_share_of_a_gpu_that_is_asked_for(kind, tmp_path):
+    given = {} if kind == "ssh" else {"nodes": "2"} if "nodes" in fields_of(kind) else {}
+    needed = {n: FIELDS[n].like for n in fields_of(kind) if FIELDS[n].default is None}
+    texts, values = render(kind, {**needed, **given, "gpus": "2", "gpus_per_trial": "0.25"})
+    typed = [line for lines in steps(kind, values, "f").values() for line in lines]
+    assert "--gpus-per-trial 0.25" in "\n".join([*texts.values(), *typed])
+
+
+def test_a_queue_that_is_there_already_is_named_and_not_made(tmp_path):
+    queued = filled("kuberay", tmp_path, queue="research")
+    assert "suspend: true" in (queued / "rayjob.yaml").read_text("utf-8")
+    assert not (queued / "kueue.yaml").exists()
+    assert "kueue.yaml" not in (queued / "kustomization.yaml").read_text("utf-8")
 
 
 def test_an_unknown_kind_names_the_nearest():

@@ -123,11 +123,16 @@ def test_a_search_runs_as_a_slurm_job_on_three_machines(slurm, tmp_path, monkeyp
     first = 20000 + int(job) % 1200 * 10  # as `cluster/README.md` states it
     stated = {*SLURMS, *WORKERS, *range(first, first + 8)}
     assert first + 1 in sees_nothing(stranger, machines, stated), "Ray is up on all"
+    # What Slurm itself sends near the end of a job's time.
+    head.run("scancel", "--signal=USR1", "--batch", job)
+    until(lambda: "PENDING" in head.run("squeue", "-h", "-j", job, "-o", "%T"), 120, "the queue")
+    head.run("scontrol", "update", f"JobId={job}", "StartTime=now")  # not in two minutes
     until(lambda: not head.run("squeue", "-h", "-j", job, code=None).strip(), 420, "the job's end")
     log = next(runs.glob("*.log")).read_text()
     spent = time.monotonic() - began
     run = open_run(runs / "metasearch")
     assert run.count("complete") == 6, log
+    assert "interrupted; in the queue again" in log and len(run.trials) == 6, log
     assert "ok    machines: h" in log and "ok    token" in log, log
     where = {host for t in run.trials for host in t.ran_on()}
     assert len(where) > 1, f"trials ran on {where} alone\n{log}"
