@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import time
 from pathlib import Path
 
@@ -22,16 +21,15 @@ def halt(folder: Path, *, now: bool = False) -> Holder:
     may go on from the report before.
 
     Raises:
-        RunError: nobody searches there, or somebody on another machine.
+        RunError: nobody searches there, or somebody on another machine or in another container.
         EnvironmentFault: the process is another user's.
     """
     holder = read_holder(folder / "ledger")
     if not holder.alive:
         raise RunError(f"{folder}: no search is running there, so there is nothing to stop.")
-    if holder.host != socket.gethostname():
+    if not holder.here:
         raise RunError(
-            f"{folder}: the search runs on {holder.host!r}, not here. Stop it there: "
-            f"ssh {holder.host} kill -TERM {holder.pid}"
+            f"{folder}: the search runs on {holder.host!r}, not here. Stop it there: {holder.stop}"
         )
     _signal(holder)
     if now:

@@ -1,14 +1,16 @@
 """One writer per run folder: a lease with a fencing number, held by a living process.
 
-Whether a process of this host lives, the kernel knows. One of another host shows that it does by
-writing the lease anew; who wants it watches for that, and compares no clock with another. Where
-the lease is, in a file or in a bucket, a `Slot` knows; it is replaced only as it was seen.
+Whether a process of this host lives, the kernel knows. One of another host, or of another container
+on it, shows that it does by writing the lease anew; who wants it watches for that, and compares no
+clock with another. Where the lease is, in a file or in a bucket, a `Slot` knows; it is replaced
+only as it was seen.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import socket
@@ -41,6 +43,7 @@ class Holder:
     since: float = 0.0  # unix time
     renewed: float = 0.0  # unix time at which this was written
     elapsed_s: float = 0.0  # the clock of the search then, over all its sittings
+    pids: str = ""  # whose process numbers these are; empty if that was not written down
 
     @property
     def clock_s(self) -> float:
@@ -56,8 +59,17 @@ class Holder:
 
     @property
     def here(self) -> bool:
-        """Whether it runs, or ran, on this host."""
-        return self.host == socket.gethostname()
+        """Whether it runs, or ran, where this process sees it: on this host, since it was started,
+        and not in another container.
+        """
+        return self.host == socket.gethostname() and self.pids in {"", _pids()}
+
+    @property
+    def stop(self) -> str:
+        """What to type to stop it, and where."""
+        if self.host != socket.gethostname():
+            return f"ssh {self.host} kill {self.pid}"
+        return f"kill {self.pid}" + ("" if self.here else " (in its container)")
 
 
 def read_holder(folder: Path) -> Holder:
@@ -144,8 +156,8 @@ class Lease:
 
     @classmethod
     def acquire(cls, slot: Slot, *, stale_s: float = STALE_S) -> Lease:
-        """Take the lease: at once if its holder died on this host, and if it was on another one,
-        once it has been silent for `stale_s` seconds.
+        """Take the lease: at once if its holder died on this host, and if it was on another one
+        or in another container, once it has been silent for `stale_s` seconds.
 
         Raises:
             RunError: another process holds it.
@@ -159,6 +171,7 @@ class Lease:
             host=socket.gethostname(),
             pid=os.getpid(),
             born=_birth(os.getpid()),
+            pids=_pids(),
             since=time.time(),
             renewed=time.time(),
             elapsed_s=seen.elapsed_s,
@@ -244,6 +257,18 @@ def _birth(pid: int) -> str:
     return "gone" if state in {"Z", "X"} else fields[18]  # 22nd field: ticks after boot
 
 
+@functools.cache
+def _pids() -> str:
+    """What tells the process numbers seen here from those of another machine or container that has
+    the same name: the kernel's start, and the namespace. Empty without a procfs.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""
+
+
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Let one process at a time read and replace the lease."""
@@ -260,9 +285,10 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _in_use(slot: Slot) -> str:
     holder = slot.read()
+    if not holder.pid:
+        return f"{slot.where}: was in use, and was let go just now. Give the same command again."
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder.since))
-    stop = f"kill {holder.pid}" if holder.here else f"ssh {holder.host} kill {holder.pid}"
     return (
         f"{slot.where}: in use by process {holder.pid} on {holder.host!r} since {when}. "
-        f"One process at a time may run a search. Wait for it, or stop it with `{stop}`."
+        f"One process at a time may run a search. Wait for it, or stop it: {holder.stop}"
     )

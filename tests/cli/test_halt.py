@@ -58,4 +58,4 @@ def test_a_search_on_another_machine_is_told_with_what_to_type_there(cli, plante
     write_atomically(lease, json.dumps({**read_json(lease), "host": "elsewhere", "pid": 7}))
     told = cli("stop", "planted")
     assert told.code == 2
-    assert "ssh elsewhere kill -TERM 7" in told.err
+    assert "ssh elsewhere kill 7" in told.err

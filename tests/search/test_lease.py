@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -82,6 +83,56 @@ def test_a_holder_on_another_host_that_writes_keeps_the_lease(tmp_path):
     with pytest.raises(RunError, match=r"process 1 on 'elsewhere'.*ssh elsewhere kill 1"):
         acquire(tmp_path, stale_s=60.0)
     beat.join()
+
+
+def test_a_holder_in_another_container_of_one_name_is_watched_like_another_host(tmp_path):
+    acquire(tmp_path).release()
+    gone = {"pid": 2**22 + 1, "born": "1"}  # a number that no process here can have
+    hold(tmp_path, **gone, pids="another kernel's or container's")
+    beat = threading.Timer(0.3, hold, [tmp_path], {"renewed": time.time()})
+    beat.start()
+    with pytest.raises(RunError, match=r"kill 4194305 \(in its container\)"):
+        acquire(tmp_path, stale_s=60.0)
+    beat.join()
+    assert acquire(tmp_path, stale_s=0.3).fence == 2
+
+
+def test_a_process_in_another_namespace_of_pids_is_not_taken_for_dead(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from metasearch.search.lease import *;"
+        "Lease.acquire(OnDisk(Path(sys.argv[1]))); print('held', flush=True); time.sleep(60)"
+    )
+    apart = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    if shutil.which("unshare") is None or subprocess.run([*apart, "true"], check=False).returncode:
+        pytest.skip("may not make a namespace of pids")
+    holder = subprocess.Popen(
+        [*apart, sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+    with pytest.raises(RunError, match="in use by process"):
+        acquire(tmp_path)
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+
+
+def test_a_lease_that_does_not_say_whose_pids_it_means_is_of_this_host(tmp_path):
+    acquire(tmp_path)
+    data = dataclasses.asdict(read_holder(tmp_path))
+    del data["pids"]
+    (tmp_path / "lease.json").write_text(json.dumps(data))
+    assert read_holder(tmp_path).here and read_holder(tmp_path).alive
+
+
+def test_who_lets_go_while_it_is_watched_is_not_named_as_process_0(tmp_path):
+    acquire(tmp_path).release()
+    hold(tmp_path, host="elsewhere", pid=1)
+    leaves = threading.Timer(0.3, hold, [tmp_path], {"pid": 0})
+    leaves.start()
+    with pytest.raises(RunError, match=r"let go just now\. Give the same command again"):
+        acquire(tmp_path, stale_s=60.0)
+    leaves.join()
+    assert acquire(tmp_path).fence == 2
 
 
 def test_a_holder_on_another_host_that_is_silent_loses_the_lease_whatever_its_clock(tmp_path):
