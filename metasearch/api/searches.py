@@ -64,10 +64,13 @@ class Search:
 
         return Plan(rehearsed(self.file, self.folder))
 
-    def run(self, *, quiet: bool = False, address: str | None = None) -> Result:
+    def run(
+        self, *, quiet: bool = False, address: str | None = None, even_open: bool = False
+    ) -> Result:
         """Search, or go on with what was interrupted; Ctrl-C returns what there is.
 
-        `quiet` tells nothing on standard error; `address` is that of a Ray cluster to join.
+        `quiet` tells nothing on standard error; `address` is that of a Ray cluster to join, and
+        `even_open` joins one that takes anybody, without a token.
 
         Raises:
             DataError: the source is missing, damaged or too small.
@@ -95,13 +98,10 @@ class Search:
                 TensorBoard(),
                 LiveReport(),
             ]
-            summary = run_search(
-                plan,
-                self.folder,
-                watchers,
-                backend=make_backend(self.file.search, self.folder, address=address),
-                data=data,
+            backend = make_backend(
+                self.file.search, self.folder, address=address, even_open=even_open
             )
+            summary = run_search(plan, self.folder, watchers, backend=backend, data=data)
         leave_report(self.folder)
         return Result.of(self.folder, interrupted=summary.interrupted)
 

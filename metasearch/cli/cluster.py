@@ -140,6 +140,9 @@ def up_check(
     runs: Annotated[
         Path | None, typer.Option(help="Folder of runs, or s3://; see that all share it.")
     ] = None,
+    even_open: Annotated[
+        bool, typer.Option("--i-know-this-is-open", help="That it asks for no token is no fault.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Wait until a cluster is up, and see that it is fit for searches and closed to others.
@@ -153,7 +156,9 @@ def up_check(
         within_s = seconds(within, "--within")
     except ValueError as error:
         raise ConfigError(f"{error}.") from error
-    findings = look(address, nodes=nodes, within_s=within_s, runs=runs, tell=note)
+    findings = look(
+        address, nodes=nodes, within_s=within_s, runs=runs, even_open=even_open, tell=note
+    )
     show_findings(findings, as_json=as_json)
     if failed := [finding.what for finding in findings if finding.verdict == "fail"]:
         wrong = ", ".join(failed)

@@ -18,14 +18,19 @@ Resume = Literal["auto", "never", "must", "extend"]
 
 
 def launch(
-    file: SearchFile, folder: Path, *, resume: Resume = "auto", address: str | None = None
+    file: SearchFile,
+    folder: Path,
+    *,
+    resume: Resume = "auto",
+    address: str | None = None,
+    even_open: bool = False,
 ) -> Summary:
     """Open the data, tell what is searched, and search in `folder` until it ends.
 
     Raises:
         DataError: the task source is missing, damaged or too small.
         RunError: the folder is in use, damaged, or does not fit.
-        EnvironmentFault: the machine or cluster cannot run even one trial.
+        EnvironmentFault: the machine or cluster cannot run even one trial, or is open to all.
     """
     from metasearch.observe.progress import Progress
     from metasearch.observe.tensorboard import TensorBoard
@@ -42,7 +47,7 @@ def launch(
         Plan.of(file),
         folder,
         [Progress(), TrialFiles(), TensorBoard(), LiveReport()],
-        backend=make_backend(file.search, folder, address=address),
+        backend=make_backend(file.search, folder, address=address, even_open=even_open),
         resume=resume,
         data=data,
     )

@@ -32,6 +32,9 @@ Seed = Annotated[int | None, typer.Option(help="Of the sampler.")]
 Address = Annotated[
     str | None, typer.Option(envvar="RAY_ADDRESS", help="Of a Ray cluster to join.")
 ]
+Open = Annotated[
+    bool, typer.Option("--i-know-this-is-open", help="Join a cluster that asks for no token.")
+]
 Concurrent = Annotated[int | None, typer.Option(help="Trials at once; else as many as fit.")]
 Gpus = Annotated[
     float | None,
@@ -60,6 +63,7 @@ def search(
     time: Time = None,
     seed: Seed = None,
     address: Address = None,
+    even_open: Open = False,
     max_concurrent: Concurrent = None,
     gpus_per_trial: Gpus = None,
     cpus_per_trial: Cpus = None,
@@ -97,7 +101,8 @@ def search(
     if dry_run:
         rehearse(loaded, folder, as_json=as_json)
         return
-    raise typer.Exit(conclude(launch(loaded, folder, resume=how, address=address), as_json=as_json))
+    summary = launch(loaded, folder, resume=how, address=address, even_open=even_open)
+    raise typer.Exit(conclude(summary, as_json=as_json))
 
 
 def resume(
@@ -106,6 +111,7 @@ def resume(
     trials: Trials = None,
     time: Time = None,
     address: Address = None,
+    even_open: Open = False,
     max_concurrent: Concurrent = None,
     gpus_per_trial: Gpus = None,
     cpus_per_trial: Cpus = None,
@@ -126,9 +132,9 @@ def resume(
         "backend": backend,
     }
     loaded = _load(folder / "search.yaml", [], flags)
-    raise typer.Exit(
-        conclude(launch(loaded, to_search(folder), resume="must", address=address), as_json=as_json)
-    )
+    place = to_search(folder)
+    summary = launch(loaded, place, resume="must", address=address, even_open=even_open)
+    raise typer.Exit(conclude(summary, as_json=as_json))
 
 
 def quickstart(

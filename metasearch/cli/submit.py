@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from metasearch.cli.output import Json, note, result, result_json
+from metasearch.cli.search import Open
 from metasearch.errors import ConfigError
 
 Name = Annotated[str | None, typer.Option(help="What the run is called; else as the file.")]
@@ -31,6 +32,7 @@ def submit(
     ] = None,
     max_concurrent: Annotated[int | None, typer.Option(help="Trials at once: a share.")] = None,
     gpus_per_trial: Annotated[str | None, typer.Option(help="0.5: two share one; auto.")] = None,
+    even_open: Open = False,
     as_json: Json = False,
 ) -> None:
     """Run a search as a job of a Ray cluster; the same again goes on with it.
@@ -47,6 +49,7 @@ def submit(
     flags = {"max-concurrent": max_concurrent, "gpus-per-trial": gpus_per_trial}
     with _folder(file, working_dir) as (folder, inside):
         command = ["metasearch", "search", inside, "--name", called, "--out", out, *_words(flags)]
+        command += ["--i-know-this-is-open"] if even_open else []
         job = server.submit(f"metasearch-{called}-{secrets.token_hex(3)}", command, folder)
     if as_json:
         result_json({"job": job, "run": f"{out}/{called}", "command": command})

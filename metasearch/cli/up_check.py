@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from metasearch.cli.machine import Finding
 from metasearch.errors import EnvironmentFault
@@ -26,29 +25,36 @@ _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
 def look(
-    address: str, *, nodes: int, within_s: float, runs: Path | None, tell: Callable[[str], None]
+    address: str,
+    *,
+    nodes: int,
+    within_s: float,
+    runs: Path | None,
+    even_open: bool,
+    tell: Callable[[str], None],
 ) -> list[Finding]:
     """Join a cluster, wait until so many machines can run trials, and look at each.
+
+    That it takes anybody is a fault unless `even_open`.
 
     Raises:
         EnvironmentFault: no cluster answers, or not in time.
     """
-    from metasearch.cluster.token import joining
     from metasearch.search.backend import Resources
-    from metasearch.search.ray_link import connect, dashboard, on_each
+    from metasearch.search.ray_link import connect, dashboard, on_each, takes_strangers
 
     end = time.monotonic() + within_s
     _wait_for_head(address, end, tell)
-    asks = bool(joining()) or any(name.startswith("RAY_AUTH") for name in os.environ)
-    with connect(address, Resources()), _mark(runs) as mark:
+    with connect(address, Resources(), even_open=True), _mark(runs) as mark:
         found = _wait_for(nodes, end, tell)
         told = on_each(describe, str(mark) if mark else "")
+        token = _token(strangers=takes_strangers(), even_open=even_open)
         shown = dashboard()
     return [
         _machines(found, nodes),
         *_versions(found, told),
         *_shared(runs, found, told),
-        _token(asks=asks),
+        token,
         _dashboard(shown),
     ]
 
@@ -161,11 +167,16 @@ def _shared(
         yield Finding("folder of runs", "ok", f"{place} is the same on {len(found)} machines")
 
 
-def _token(*, asks: bool) -> Finding:
-    if asks:
-        return Finding("token", "ok", "joined with it")
-    advice = "Start it with a token: `metasearch cluster render` writes how."
-    return Finding("token", "fail", "the cluster takes anybody who reaches it", advice)
+def _token(*, strangers: bool | None, even_open: bool) -> Finding:
+    if strangers is False:
+        return Finding("token", "ok", "who shows none is refused")
+    if strangers is None:
+        advice = "Try again; a process without a token got no answer, neither yes nor no."
+        return Finding("token", "warn", "whether the cluster asks for one is not known", advice)
+    advice = "Start it with a token: `metasearch cluster render` writes how. Searches join it only"
+    advice += " with --i-know-this-is-open."
+    verdict: Literal["warn", "fail"] = "warn" if even_open else "fail"
+    return Finding("token", verdict, "the cluster takes anybody who reaches it", advice)
 
 
 def _dashboard(shown: str) -> Finding:

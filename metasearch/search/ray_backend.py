@@ -68,17 +68,20 @@ class RayBackend:
         scratch: Path,
         *,
         address: str | None = None,
+        even_open: bool = False,
         probe: str = PROBE,
     ) -> None:
         """`scratch` is for Tune's own files, which are of no use afterwards.
 
-        `probe` names what measures a card, as `trial` names what runs trials.
+        A cluster that takes anybody is joined if `even_open`. `probe` names what measures a card,
+        as `trial` names what runs trials.
         """
         self._trial = trial
         self._probe = probe
         self._resources = resources
         self._scratch = scratch
         self._address = address or os.environ.get("RAY_ADDRESS")
+        self._even_open = even_open
         self._name = secrets.token_hex(8)  # by which its workers hear of its end
         self._open = contextlib.ExitStack()
         self._have: Sequence[tuple[float, float]] = ()  # CPUs and GPUs of each machine
@@ -88,7 +91,8 @@ class RayBackend:
         """Start or join Ray.
 
         Raises:
-            EnvironmentFault: Ray cannot be started or reached, or not one trial fits into it.
+            EnvironmentFault: Ray cannot be started or reached, it is open to other machines, or
+                not one trial fits into it.
         """
         with contextlib.ExitStack() as stack:
             shutil.rmtree(self._scratch, ignore_errors=True)
@@ -98,7 +102,8 @@ class RayBackend:
             # A thread of Ray's would print what happens to its workers.
             stack.enter_context(attribute(ray_worker, "_worker_logs_enabled", False))  # noqa: FBT003
             if not ray.is_initialized():
-                stack.enter_context(connect(self._address, self._resources))
+                joined = connect(self._address, self._resources, even_open=self._even_open)
+                stack.enter_context(joined)
             stack.enter_context(environment(_TUNE))
             self._have = [(one.cpus, one.gpus) for one in machines()]
             self.slots = self._resources.fit(self._have)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
+import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +19,7 @@ from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-d
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from metasearch.cluster.token import joining
+from metasearch.errors import EnvironmentFault
 from metasearch.search.backend import Resources, knock, unreachable
 from metasearch.search.process import attribute, born_deaf, environment
 from metasearch.search.share import Card
@@ -25,6 +30,12 @@ _PRIVATE = {  # of a Ray of our own
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listens on the loopback interface alone
 }
+_STRANGER = """import sys
+from ray._raylet import GcsClient
+GcsClient(address=sys.argv[1]).internal_kv_keys(b"", namespace=None, timeout=5)
+"""
+_STRANGER_S = 20.0  # for which it may try
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _ROOM = b"metasearch"  # of the cluster's store of keys and values
 _ANSWER_S = 1.0  # for which a worker waits for an answer
 _STORE = 200 * 2**20  # bytes for reports on their way; Ray would take a third of the memory
@@ -42,11 +53,14 @@ class Machine:
 
 
 @contextlib.contextmanager
-def connect(address: str | None, resources: Resources) -> Iterator[None]:
+def connect(
+    address: str | None, resources: Resources, *, even_open: bool = False
+) -> Iterator[None]:
     """Join the cluster at `address`, or start a Ray on this machine, until the body ends.
 
     Raises:
-        EnvironmentFault: Ray cannot be started or reached.
+        EnvironmentFault: Ray cannot be started or reached; or, unless `even_open`, the cluster
+            takes anybody, from other machines too.
     """
     with contextlib.ExitStack() as stack:
         if address is not None:
@@ -68,7 +82,60 @@ def connect(address: str | None, resources: Resources) -> Iterator[None]:
                     )  # fmt: skip
         except Exception as fault:
             raise unreachable(address, fault) from fault
+        if address is not None and not even_open:
+            _refuse_if_open()
         yield
+
+
+def takes_strangers() -> bool | None:
+    """Whether the cluster that this process is connected to serves who shows no token.
+
+    A process that has none asks; None if it could not find out.
+    """
+    own = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}
+    variables = {name: value for name, value in os.environ.items() if name not in own}
+    try:
+        asked = subprocess.run(
+            [sys.executable, "-P", "-c", _STRANGER, _head()],
+            env={**variables, "RAY_AUTH_MODE": "disabled"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=_STRANGER_S,
+        )
+    except (subprocess.TimeoutExpired, OSError):
+        return None
+    if asked.returncode == 0:
+        return True
+    return False if b"AuthenticationError" in asked.stderr else None
+
+
+def _refuse_if_open() -> None:
+    if takes_strangers() and _reaches_beyond(_head()):
+        raise EnvironmentFault(
+            f"the Ray cluster at {_head()} takes anybody who reaches it, and is not on the "
+            "loopback interface alone: they may run code as you. Start it with a token "
+            "(`metasearch cluster render` writes how), or say --i-know-this-is-open."
+        )
+
+
+def _reaches_beyond(address: str) -> bool:
+    """Whether a cluster can be spoken to from other machines; one on loopback, by trying."""
+    host, _, port = address.rpartition(":")
+    if host.strip("[]") not in _LOOPBACK:
+        return True
+    mine = ray.util.get_node_ip_address()
+    if mine in _LOOPBACK:
+        return False
+    try:
+        socket.create_connection((mine, int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _head() -> str:
+    return str(ray.get_runtime_context().gcs_address)
 
 
 def machines() -> list[Machine]:

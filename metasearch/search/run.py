@@ -93,9 +93,16 @@ def run_search(
 
 
 def make_backend(
-    search: SearchConfig, folder: Path, trial: str = DEFAULT_TRIAL, *, address: str | None = None
+    search: SearchConfig,
+    folder: Path,
+    trial: str = DEFAULT_TRIAL,
+    *,
+    address: str | None = None,
+    even_open: bool = False,
 ) -> Backend:
-    """The backend a search in `folder` names; `address` is that of a Ray cluster to join."""
+    """The backend a search in `folder` names; `address` is that of a Ray cluster to join, which
+    may take anybody if `even_open`.
+    """
     resources = Resources(
         search.max_concurrent,
         search.cpus_per_trial,
@@ -107,7 +114,7 @@ def make_backend(
         return LocalBackend(trial, resources)
     from metasearch.search.ray_backend import RayBackend  # takes a second to import
 
-    return RayBackend(trial, resources, folder / ".ray", address=address)
+    return RayBackend(trial, resources, folder / ".ray", address=address, even_open=even_open)
 
 
 def _sized(plan: Plan, ledger: Ledger, backend: Backend) -> Plan:

@@ -46,7 +46,13 @@ def test_a_dashboard_beyond_its_machine_is_a_fault(shown, verdict):
 
 
 def test_a_cluster_that_takes_anybody_is_a_fault():
-    assert up_check._token(asks=False).verdict == "fail"
+    assert up_check._token(strangers=True, even_open=False).verdict == "fail"
+    assert up_check._token(strangers=True, even_open=True).verdict == "warn"
+
+
+def test_a_cluster_that_refuses_strangers_is_closed_and_one_that_is_silent_is_not_called_so():
+    assert up_check._token(strangers=False, even_open=False).verdict == "ok"
+    assert up_check._token(strangers=None, even_open=False).verdict == "warn"
 
 
 def test_nobody_at_the_address_is_told_in_a_line(capsys):

@@ -1,0 +1,97 @@
+"""Clusters that are joined: who gets in."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+import ray
+
+from metasearch.cli.app import run
+from metasearch.errors import EnvironmentFault
+from metasearch.search.backend import Resources
+from metasearch.search.ray_link import _told, connect, machines, takes_strangers
+
+pytestmark = pytest.mark.ray
+
+STORE = 80 * 2**20
+SAYS = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS"}
+
+
+def _head(**variables: str) -> Iterator[str]:
+    from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": STORE}
+    with _told(variables):
+        made = Cluster(initialize_head=True, head_node_args=head)
+    yield made.address
+    made.shutdown()
+
+
+@pytest.fixture(scope="module")
+def an_open_one() -> Iterator[str]:
+    """The address of a cluster that asks for no token."""
+    yield from _head(RAY_AUTH_MODE="disabled")
+
+
+@pytest.fixture(autouse=True)
+def with_a_token(tmp_path, monkeypatch):
+    """A user who has a token, whatever the cluster asks for."""
+    for name in SAYS:
+        monkeypatch.delenv(name, raising=False)
+    file = tmp_path / "token"
+    file.touch(0o600)
+    file.write_text(secrets.token_hex(32))
+    monkeypatch.setenv("METASEARCH_TOKEN", str(file))
+    return file
+
+
+def test_a_cluster_that_asks_for_a_token_is_told_from_one_that_does_not(an_open_one, with_a_token):
+    with connect(an_open_one, Resources(), even_open=True):
+        assert takes_strangers() is True
+    closed = _head(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=with_a_token.read_text())
+    with connect(next(closed), Resources()):
+        assert takes_strangers() is False
+    assert next(closed, None) is None
+
+
+def _pretend(monkeypatch, address: str, *, mine: str) -> None:
+    """Have the cluster say that it is on loopback, and this machine that it is at `mine`."""
+    near = f"127.0.0.1:{address.rpartition(':')[2]}"
+    monkeypatch.setattr("metasearch.search.ray_link._head", lambda: near)
+    monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: mine)
+
+
+def test_an_open_cluster_that_other_machines_reach_is_not_joined_unasked(an_open_one, monkeypatch):
+    _pretend(monkeypatch, an_open_one, mine="127.0.0.2")  # where Ray listens, too
+    with (
+        pytest.raises(EnvironmentFault, match="say --i-know-this-is-open") as told,
+        connect(an_open_one, Resources()),
+    ):
+        pass
+    assert "\n" not in str(told.value) and not ray.is_initialized()
+    with connect(an_open_one, Resources(), even_open=True):
+        assert machines()
+
+
+def test_an_open_cluster_that_nobody_else_reaches_is_joined(an_open_one, monkeypatch):
+    _pretend(monkeypatch, an_open_one, mine="127.0.0.1")
+    with connect(an_open_one, Resources()):
+        assert machines()
+
+
+def test_a_token_of_the_user_does_not_make_an_open_cluster_closed(an_open_one, capsys):
+    check = ["cluster", "up-check", "--address", an_open_one]
+    assert run(check) == 4
+    shown = capsys.readouterr()
+    assert "fail  token: the cluster takes anybody who reaches it" in shown.out
+    assert "not fit for a search: token" in shown.err
+    assert run([*check, "--i-know-this-is-open"]) == 0
+    assert "warn  token: the cluster takes anybody" in capsys.readouterr().out
+
+
+def test_who_cannot_be_asked_is_not_said_to_be_closed(monkeypatch):
+    monkeypatch.setattr("metasearch.search.ray_link._head", lambda: "127.0.0.1:9")
+    monkeypatch.setattr("metasearch.search.ray_link._STRANGER_S", 2.0)
+    assert takes_strangers() is None
