@@ -26,7 +26,7 @@ from metasearch.cli.space import space_verbs
 from metasearch.cli.submit import submit
 from metasearch.cli.train import train
 from metasearch.errors import ConfigError, EnvironmentFault, MetasearchError
-from metasearch.folders import cache_folder
+from metasearch.folders import cache_folder, make_private
 from metasearch.search.addresses import is_address
 
 VERBS = {
@@ -173,7 +173,7 @@ def _crash(error: Exception) -> int:
     note(f"error: {type(error).__name__}: {error}")
     try:
         folder = (cache_folder() if is_address(home()) else home()) / ".crashes"
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         file = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
         file.write_text(f"metasearch {__version__}\n{sys.argv}\n\n{trace}", encoding="utf-8")
         where = f"The traceback is in {short(file)}; {again} shows it at once."

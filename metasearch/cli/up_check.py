@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from metasearch.cli.machine import Finding
 from metasearch.errors import EnvironmentFault
+from metasearch.folders import make_private
 from metasearch.search.addresses import address_of, is_address, to_search
 from metasearch.search.home import home_of
 
@@ -92,7 +93,7 @@ class _mark:  # noqa: N801 - read as a word of the `with`
 
     def __enter__(self) -> Path | None:
         if self._file:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
+            make_private(self._file.parent)
             self._file.touch()
         return self._file or self._runs
 

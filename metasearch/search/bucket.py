@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from metasearch.errors import EnvironmentFault
+from metasearch.errors import EnvironmentFault, RunError
 
 ATTEMPTS = 8  # at a request, with pauses that grow: a minute; $AWS_MAX_ATTEMPTS says otherwise
 _CONNECT_S, _READ_S = 5, 30
+MOST = 2**30  # bytes of an object, for it is read whole; a checkpoint takes some hundredths of it
 _AT_ONCE = 1000  # objects in one request to delete
 _OTHER = {"PreconditionFailed", "NoSuchKey", "404", "412"}  # something else is there, or nothing
 _BUSY = {"ConditionalRequestConflict", "409"}
@@ -45,13 +46,20 @@ class Bucket:
     name: str
 
     def get(self, key: str) -> tuple[bytes, str] | None:
-        """The bytes of an object and its tag; None if there is none."""
+        """The bytes of an object and its tag; None if there is none.
+
+        Raises:
+            RunError: it is longer than any that this package writes.
+        """
         from botocore.exceptions import IncompleteReadError, ResponseStreamingError
 
         with self._told(key):
             for left in range(ATTEMPTS, 0, -1):
                 try:
                     found = _client().get_object(Bucket=self.name, Key=key)
+                    if found["ContentLength"] > MOST:
+                        found["Body"].close()
+                        raise RunError(_too_long(f"s3://{self.name}/{key}", found["ContentLength"]))
                     return found["Body"].read(), str(found["ETag"])
                 except (IncompleteReadError, ResponseStreamingError):  # too late for boto3's own
                     if left == 1:
@@ -162,6 +170,13 @@ def _client() -> Any:
     )
     region = os.environ.get("AWS_REGION")  # boto3 looks for AWS_DEFAULT_REGION alone
     return boto3.client("s3", region_name=region, config=how)
+
+
+def _too_long(where: str, size: int) -> str:
+    return (
+        f"{where}: {size / 2**20:,.0f} MiB; read are objects of at most {MOST / 2**20:,.0f} MiB. "
+        "metasearch did not write it: delete it, or take the run from another copy."
+    )
 
 
 def _errors() -> type[Exception]:

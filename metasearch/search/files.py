@@ -8,24 +8,25 @@ import math
 import numbers
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from metasearch.errors import RunError
+from metasearch.errors import EnvironmentFault, RunError
 
 _DRAFT = re.compile(r"\..+\.\d+")
 
 
-def write_atomically(path: Path, text: str, *, sync: bool = True) -> None:
-    """Replace `path` by `text`: a reader sees the old text or the new, never a part.
+def write_atomically(path: Path, text: str | bytes, *, sync: bool = True) -> None:
+    """Replace `path` by `text`: a reader sees what was there or what is new, never a part.
 
-    With `sync`, the text survives a power cut once this returns.
+    With `sync`, it survives a power cut once this returns.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}")  # see `_DRAFT`
     try:
-        with named(path), draft.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with named(path), draft.open("wb") as file:
+            file.write(text.encode() if isinstance(text, str) else text)
             if sync:
                 file.flush()
                 os.fsync(file.fileno())
@@ -60,6 +61,20 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def see_room(folder: Path, size: int) -> None:
+    """See that so many bytes fit on the disk of a folder.
+
+    Raises:
+        EnvironmentFault: they do not.
+    """
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise EnvironmentFault(
+            f"{folder}: {size / 2**20:,.0f} MiB are to be copied here, and there is room for "
+            f"{free / 2**20:,.0f}. Make room, or take another disk (METASEARCH_CACHE for copies)."
+        )
 
 
 def to_json(data: Any) -> str:

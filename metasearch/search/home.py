@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from metasearch.errors import EnvironmentFault, RunError
+from metasearch.folders import make_private
 from metasearch.search.addresses import LOOKING, address_of, copy_at, is_address, make_room
 from metasearch.search.bucket import Bucket, Entry
-from metasearch.search.files import read_json, to_json, write_atomically
+from metasearch.search.files import read_json, see_room, to_json, write_atomically
 from metasearch.search.lease import FILE, Holder, OnDisk, Slot, revive_holder
 
 Known = list[Any]
@@ -51,8 +52,9 @@ class Home:
         return {path.name for path in self.folder.iterdir()} if self.folder.is_dir() else set()
 
     def slot(self) -> Slot:
-        """Where its lease is; the folder for it is made."""
-        (self.folder / "ledger").mkdir(parents=True, exist_ok=True)
+        """Where its lease is; the folder for it is made, for this user alone."""
+        make_private(self.folder)
+        (self.folder / "ledger").mkdir(exist_ok=True)
         return OnDisk(self.folder / "ledger")
 
     def prove(self) -> None:
@@ -124,6 +126,7 @@ class Copy(Home):
             there = {n: e for n, e in self._bucket.entries(self._key).items() if self._counts(n)}
             known, here = self._index(), self._files()
             stale = [n for n, e in there.items() if known.get(n) != [e.tag, *here.get(n, ())]]
+            see_room(self.folder, sum(there[name].size for name in stale))
             with ThreadPoolExecutor(_AT_ONCE) as pool:
                 fetched = dict(pool.map(lambda name: self._fetch(name, there[name]), stale))
             for name in here.keys() - there.keys():
@@ -171,28 +174,24 @@ class Copy(Home):
 
     def fetch(self, name: str) -> None:
         """Have one file as it is in the bucket, or not at all."""
-        found = self._bucket.get(self._key + name)
-        if found is None:
-            (self.folder / name).unlink(missing_ok=True)
-        else:
+        if found := self._bucket.get(self._key + name):
             self._write(name, found[0])
+        else:
+            (self.folder / name).unlink(missing_ok=True)
 
     def _put(self, name: str) -> tuple[str, Known]:
         stat = _stat(self.folder / name)  # before it is read: what is written since counts as new
         return name, [self._bucket.put(self._key + name, (self.folder / name).read_bytes()), *stat]
 
     def _fetch(self, name: str, entry: Entry) -> tuple[str, Known]:
-        found = self._bucket.get(self._key + name)
-        data, tag = found or (b"", entry.tag)  # deleted since it was listed: the next pull sees it
+        # One that was deleted since it was listed is empty here until the next pull.
+        data, tag = self._bucket.get(self._key + name) or (b"", entry.tag)
         self._write(name, data)
         return name, [tag, *_stat(self.folder / name)]
 
     def _write(self, name: str, data: bytes) -> None:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        draft.write_bytes(data)
-        draft.replace(path)
+        (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.folder / name, data, sync=False)
 
     def _files(self, *parts: str) -> dict[str, Known]:
         """Every file here that counts, by name, with its size and time of change."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import threading
 from pathlib import Path
 
 import pytest
 
+from metasearch.cli.app import run
 from metasearch.errors import ConfigError, EnvironmentFault, RunError
+from metasearch.search import bucket as bucket_module
 from metasearch.search import lease as lease_module
 from metasearch.search.addresses import LOOKING, address_of, copy_at, to_search
 from metasearch.search.backend import Order
@@ -101,6 +104,40 @@ def test_a_copy_becomes_what_the_bucket_holds(store, tmp_path):
     store.requests.clear()
     home.pull()
     assert len(store.requests) == 1  # the list; what is the same is not fetched again
+
+
+def test_an_object_that_is_longer_than_any_of_ours_is_refused_unread(store, monkeypatch, capsys):
+    monkeypatch.setattr(bucket_module, "MOST", 2**20)
+    shelf = Bucket(BUCKET)
+    shelf.put("runs/a/just.txt", b"x" * 2**20)
+    looked_at(RUN)
+    shelf.put("runs/a/manifest.json", b"x" * (2**20 + 1))
+    with pytest.raises(RunError, match=rf"{RUN}/manifest\.json: 1 MiB; read are .* at most 1 MiB"):
+        looked_at(RUN)
+    assert not (copy_at(RUN, LOOKING) / "manifest.json").exists()
+    assert run(["status", RUN]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_run_that_does_not_fit_on_the_disk_is_refused_before_it_is_copied(store, monkeypatch):
+    Bucket(BUCKET).put("runs/a/manifest.json", b"x" * 2**20)
+    full = shutil.disk_usage("/")._replace(free=2**19)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    store.requests.clear()
+    with pytest.raises(EnvironmentFault, match="1 MiB are to be copied here"):
+        looked_at(RUN)
+    assert len(store.requests) == 1  # the list
+
+
+def test_a_run_folder_is_made_for_its_user_alone_and_one_that_is_there_is_left(tmp_path):
+    fresh, shared = tmp_path / "runs" / "a", tmp_path / "group"
+    shared.mkdir()
+    shared.chmod(0o770)
+    for folder in (fresh, shared):
+        run_search(plan(trials=1), folder, trial=TRIAL)
+        run_search(plan(trials=2), folder, trial=TRIAL)
+    modes = {folder: folder.stat().st_mode & 0o777 for folder in (fresh.parent, fresh, shared)}
+    assert modes == {fresh.parent: 0o700, fresh: 0o700, shared: 0o770}
 
 
 def test_what_is_changed_or_deleted_in_a_copy_is_so_in_the_bucket(store):
