@@ -56,15 +56,17 @@ def note(file, text):
     handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.write(handle, (text + chr(10)).encode())
     os.close(handle)
+STARTS = ("subprocess.Popen", "os.posix_spawn")
 def watch(event, args):
-    if event in RUNS and not (event == "subprocess.Popen" and any(w in str(args) for w in MEANT)):
+    if event in RUNS and not (event in STARTS and any(w in str(args) for w in MEANT)):
         note(SEEN, f"{event} {args}")
     if event == "open" and isinstance(args[0], str) and any(c in str(args[1]) for c in "wax+"):
         note(WRITTEN, args[0])
 sys.addaudithook(watch)
 """
 """Hung on every interpreter that is started, also by the verbs that serve."""
-MEANT = ("uname", "optuna_dashboard")  # what the standard library and the dashboard start
+MEANT = ("uname", "/sbin/ldconfig', '-p'", "optuna_dashboard")
+"""What the standard library, a torch with CUDA when it is imported, and the dashboard start."""
 
 
 class Evil:
