@@ -86,6 +86,7 @@ class Search:
         from metasearch.search.rehearsal import open_data
         from metasearch.search.run import Plan as Searched
         from metasearch.search.run import make_backend, run_search
+        from metasearch.search.said import read_places
 
         plan = Searched.of(self.file)
         _check_reach(self.file, plan.plugins)
@@ -93,7 +94,7 @@ class Search:
             limit_threads(self.file.search.cpus_per_trial)
             data = open_data(self.file)
             watchers: list[Observer] = [
-                *([] if quiet else [Progress()]),
+                *([] if quiet else [Progress(places=read_places)]),
                 TrialFiles(),
                 TensorBoard(),
                 LiveReport(),

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 def of_run(run: Run) -> dict[str, Any]:
     """A search in one look: how far it is, who leads, what failed."""
+    from metasearch.search.stragglers import stragglers
+
     leader = next(iter(run.best()), None)
     return {
         "name": run.info.name,
@@ -33,6 +35,7 @@ def of_run(run: Run) -> dict[str, Any]:
         "best": of_trial(leader) if leader else None,
         "pruned": _by_reason(run, "pruned"),
         "failures": _by_reason(run, "failed"),
+        "stragglers": [vars(straggler) for straggler in stragglers(run)],
         "elapsed_s": run.elapsed_s,
         "time_s": run.info.time_s,
         "created_at": run.manifest.get("created_at"),

@@ -39,6 +39,7 @@ def launch(
     from metasearch.search.process import limit_threads
     from metasearch.search.rehearsal import open_data
     from metasearch.search.run import Plan, make_backend, run_search
+    from metasearch.search.said import read_places
 
     limit_threads(file.search.cpus_per_trial)  # what is prepared here is as workers compute it
     data = open_data(file, note)
@@ -46,7 +47,7 @@ def launch(
     summary = run_search(
         Plan.of(file),
         folder,
-        [Progress(), TrialFiles(), TensorBoard(), LiveReport()],
+        [Progress(places=read_places), TrialFiles(), TensorBoard(), LiveReport()],
         backend=make_backend(file.search, folder, address=address, even_open=even_open),
         resume=resume,
         data=data,

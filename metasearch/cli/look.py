@@ -133,9 +133,17 @@ def status_text(run: Run) -> str:
     odd = [*told["failures"], *(e for e in told["pruned"] if e["reason"] in _ODD)]
     if odd:
         rows.append(("why", command("show", called(run.folder), odd[0]["trials"][0])))
+    rows += [("silent", _silence(straggler)) for straggler in told["stragglers"]]
     if run.state == "stopped":
         rows.append(("go on", command("resume", called(run.folder))))
     return f"{run.info.name} ({short(run.folder)})\n{pairs(rows)}"
+
+
+def _silence(straggler: dict[str, Any]) -> str:
+    from metasearch.observe.text import span
+
+    where = f" on {straggler['ran_on']}" if straggler["ran_on"] else ""
+    return f"{straggler['name']}{where}: no report for {span(straggler['silent_s'])}"
 
 
 def show(

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
@@ -16,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from metasearch.observe.base import Outcome, SearchInfo, TrialInfo
+from metasearch.observe.silence import Silence
 from metasearch.observe.standing import Standing
 from metasearch.observe.text import interval, number, printable, span
 from metasearch.trial.report import Report
@@ -33,6 +35,7 @@ class Progress:
         console: where to write; standard error if None.
         live: draw and redraw one view; None decides by whether the console is a terminal.
         clock: seconds that never go back.
+        places: on which machines a trial ran, from a file in its folder.
     """
 
     def __init__(
@@ -41,11 +44,13 @@ class Progress:
         *,
         live: bool | None = None,
         clock: Callable[[], float] = time.monotonic,
+        places: Callable[[Path], Sequence[str]] = lambda _: (),
     ) -> None:
         self._console = console or Console(stderr=True)
         terminal = self._console.is_terminal and not self._console.is_dumb_terminal
         self._live = terminal if live is None else live
         self._clock = clock
+        self._places = places
         self._lock = threading.RLock()  # the view is drawn by another thread
         self._view: Live | None = None
         self._stop = threading.Event()
@@ -58,6 +63,7 @@ class Progress:
         self._before = len(past)
         self._running: dict[str, tuple[TrialInfo, Report | None]] = {}
         self._waiting: dict[str, tuple[TrialInfo, Report | None]] = {}
+        self._silence = Silence(self._clock)
         self._begun = self._beaten = self._clock()
         self._closing = ""
         self._open = True
@@ -81,11 +87,13 @@ class Progress:
         """List the trial as running."""
         with self._lock:
             self._running[trial.name] = self._waiting.pop(trial.name, (trial, None))
+            self._silence.begun(trial.name)
 
     def reported(self, trial: TrialInfo, report: Report) -> None:
         """Update the trial's row."""
         with self._lock:
             self._running[trial.name] = (trial, report)
+            self._silence.broken(trial.name)
 
     def set_aside(self, trial: TrialInfo) -> None:
         """Count the trial among those that wait."""
@@ -126,7 +134,8 @@ class Progress:
             self._beaten = self._clock()
             running = f"{len(self._running)} running"
             parts = [self._tally(), running, *self._counts(), *self._best(), self._eta()]
-            self._line(" · ".join(parts))
+            silent = [f"{name} {why}" for name in self._running if (why := self._silent(name))]
+            self._line(" · ".join([*parts, *silent]))
 
     def view(self) -> RenderableType:
         """The whole live view at the console's present width."""
@@ -169,15 +178,23 @@ class Progress:
         return Group(table, *more)
 
     def _cells(self, trial: TrialInfo, report: Report | None, width: int) -> list[str]:
+        state = self._silent(trial.name) or ("running" if report else "starting")
         if report is None:
-            row = [trial.name, "-", "-", "0", "starting"]
+            row = [trial.name, "-", "-", "0", state]
         else:
             done = _share(trial, report.step)
             budget = f"{done:.0%}" if done is not None else "-"
             with_band = interval(report.score, report.low, report.high)
             score = with_band if width >= WIDE else number(report.score)
-            row = [trial.name, budget, score, f"{report.step:,}", "running"]
+            row = [trial.name, budget, score, f"{report.step:,}", state]
         return row if width >= WIDE else row[:3]
+
+    def _silent(self, name: str) -> str:
+        """For how long a trial says nothing, and where it runs; empty unless that is long."""
+        if not (seconds := self._silence.of(name)):
+            return ""
+        place = [*self._places(self._search.folder / "trials" / name / "ran_on.jsonl")][-1:]
+        return " on ".join([f"silent for {span(seconds)}", *place])
 
     def _tally(self) -> str:
         return f"{span(self._elapsed())} {len(self._ended)}/{self._search.trials}"

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 
 import pytest
 
+from metasearch.search.lease import Lease, OnDisk
 from metasearch.search.ledger import open_run
 
 OF_RUN = {
     *("name", "folder", "state", "score", "trials", "best", "pruned", "failures"),
-    *("elapsed_s", "time_s", "created_at", "versions"),
+    *("stragglers", "elapsed_s", "time_s", "created_at", "versions"),
 }
 OF_TRIAL = {
     *("trial", "name", "state", "reason", "detail", "score", "low", "high", "step", "seconds"),
@@ -95,6 +98,33 @@ def test_the_status_is_told_to_people(cli, found):
     assert "12 of 12 ended" in told.out
     failed = next(t for t in found.trials if t.outcome and t.outcome.state == "failed")
     assert f"show planted {failed.number}" in told.out
+
+
+def test_a_running_trial_that_is_silent_for_long_is_named_with_its_machine(cli, found):
+    silent, waits, unbegun = found.trials[-3:]
+    for trial in (silent, waits, unbegun):
+        (found.folder / "ledger" / f"{trial.number:04d}.done.json").unlink()
+    before = time.time() - 3600
+    for trial in (silent, waits):
+        said = trial.folder / "reports.jsonl"
+        lines = [json.loads(line) for line in said.read_text().splitlines()]
+        lines = [{**line, "passed": trial is silent} for line in lines]
+        said.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        ran_on = trial.folder / "ran_on.jsonl"
+        ran_on.write_text('{"host": "h2", "card": "A100"}\n')
+        os.utime(ran_on, (before - 60, before - 60))
+        os.utime(said, (before, before))
+    shutil.rmtree(unbegun.folder)
+    assert cli("status", "planted", "--json").json["stragglers"] == []  # nobody searches there
+    lease = Lease.acquire(OnDisk(found.folder / "ledger"))
+    (told,) = cli("status", "planted", "--json").json["stragglers"]
+    assert (told["name"], told["ran_on"]) == (silent.info.name, "h2 A100")
+    assert 3600 <= told["silent_s"] < 3700
+    shown = cli("status", "planted").out
+    assert f"{silent.info.name} on h2 A100: no report for 1:00:0" in shown
+    os.utime(silent.folder / "reports.jsonl")
+    assert cli("status", "planted", "--json").json["stragglers"] == []
+    lease.release()
 
 
 def test_a_run_is_found_by_its_path_too(cli, planted):

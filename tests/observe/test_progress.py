@@ -85,6 +85,36 @@ def live():
         shown.progress.closed(interrupted=False)
 
 
+@pytest.mark.parametrize("on_a_terminal", [True, False])
+def test_who_is_silent_for_long_is_named_with_the_machine_and_others_are_not(live, on_a_terminal):
+    shown = live(width=120) if on_a_terminal else Shown(live=False)
+    shown.progress._places = lambda file: ["h1", f"h2 {file.name}"]
+
+    def told():
+        if on_a_terminal:
+            return "\n".join(shown.view())
+        shown.progress._beaten = -1e9
+        shown.progress.beat()
+        return shown.lines()[-1]
+
+    name = trial_info(7).name
+    shown.run(7)
+    shown.clock.now += 900.0
+    assert "silent" not in told(), "how long reports take is not known yet"
+    shown.progress.reported(trial_info(7), report(trial_info(7), 1, pictures=False))
+    for number in range(4):
+        shown.run(number)
+        shown.clock.now += 60.0
+        shown.progress.reported(trial_info(number), report(trial_info(number), 1, pictures=False))
+    assert "silent" in told() and name in told()
+    for number in range(4):
+        assert f"{trial_info(number).name} silent" not in told()
+    assert "silent for 4:00" in told() and "on h2 ran_on.jsonl" in told()
+    shown.progress.reported(trial_info(7), report(trial_info(7), 2, pictures=False))
+    assert "silent" not in told()
+    shown.progress.closed(interrupted=False)
+
+
 @pytest.mark.parametrize("width", [40, 80, 120])
 @pytest.mark.parametrize("ended", [0, 8])
 @pytest.mark.parametrize("name", ["glyphs-both", "a-search-with-a-name-" + "x" * 60])
