@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
@@ -15,6 +15,7 @@ from metasearch.registry import component
 
 Order = Literal[1, 2]
 Rates = Literal["fixed", "per_tensor", "per_step", "per_parameter"]
+Schedule = Literal["constant", "cosine", "linear"]
 
 
 @component
@@ -30,6 +31,7 @@ class InnerLoop:
     play: Literal["alternating", "simultaneous"] = "alternating"
     adapts: str = "all"  # "all", "head", "film", or a net of the family such as "decoder"
     rates: Rates = "fixed"  # what is meta-learned of the rate, starting from `lr`
+    schedule: Schedule = "constant"  # of the rate over the steps, down to a tenth
     proximal: float = 0.0  # adds proximal / 2 times the squared way from the start to the loss
 
     def __post_init__(self) -> None:
@@ -38,6 +40,10 @@ class InnerLoop:
             raise ValueError("steps, test_steps, lr, clip and proximal must not be negative")
         if not 0 <= self.momentum < 1:
             raise ValueError("momentum must be at least 0 and below 1")
+
+    def moves(self, turns: Sequence[str], player: str) -> int:
+        """How often a player of a game with these turns moves in all steps."""
+        return self.steps * (turns.count(player) if self.play == "alternating" else 1)
 
     def at_test(self) -> InnerLoop:
         """The loop as it runs on unseen tasks."""
@@ -152,6 +158,14 @@ def first_rates(learner: Learner, inner: InnerLoop) -> Params:
         for name, p in learner.parameters().items()
         if name in moving
     }
+
+
+def decay(schedule: Schedule, done: float) -> float:
+    """The factor on a rate: 1 at the start, a tenth at the end unless constant."""
+    done = min(max(done, 0.0), 1.0)
+    if schedule == "cosine":
+        return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done))
+    return 1 - 0.9 * done if schedule == "linear" else 1.0
 
 
 def rate_at(rates: Params, inner: InnerLoop, name: str, step: int) -> Tensor | float:

@@ -64,7 +64,12 @@ class LoopAdapted:
             player: [name for name in names if name in moving]
             for player, names in self._mine.items()
         }
-        self._rules = {player: [Rule(inner, own) for own in self._rates] for player in self._mine}
+        self._rules = {
+            player: [
+                Rule(inner, own, inner.moves(learner.family.turns, player)) for own in self._rates
+            ]
+            for player in self._mine
+        }
         self._spent = dict.fromkeys(self._mine, 0)  # gradients in inner steps
 
     @property

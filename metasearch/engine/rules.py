@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from metasearch.engine.base import InnerLoop, rate_at
+from metasearch.engine.base import InnerLoop, decay, rate_at
 from metasearch.models.base import Params
 
 Direction = Callable[[str, Tensor, float], Tensor]
@@ -22,8 +22,9 @@ class Rule:
     Works on one task's gradients and on stacked ones alike, since all is elementwise.
     """
 
-    def __init__(self, inner: InnerLoop, rates: Params) -> None:
+    def __init__(self, inner: InnerLoop, rates: Params, moves: int) -> None:
         self.steps = 0  # moves so far
+        self._moves = max(moves, 1)  # of all steps
         self.learns = bool(rates)
         self._inner = inner
         self._rates = rates
@@ -32,22 +33,28 @@ class Rule:
 
     def __call__(self, name: str, gradient: Tensor) -> Tensor:
         """The change of the weight called `name` in this move, differentiable."""
-        rate = rate_at(self._rates, self._inner, name, self.steps)
+        rate = rate_at(self._rates, self._inner, name, self.steps) * self._left
         if isinstance(rate, Tensor):
             return rate * self._direction(name, gradient, 1.0)
         return self._direction(name, gradient, rate)
+
+    @property
+    def _left(self) -> float:
+        """The share of the rate that the schedule leaves at this move."""
+        return decay(self._inner.schedule, self.steps / self._moves)
 
     def move(self, name: str, weight: Tensor, gradient: Tensor) -> None:
         """The same in place, for a leaf: stacked weights are large, and each pass counts."""
         if self._inner.optimizer == "adam":
             if name not in self._fused:
                 self._fused[name] = torch.optim.Adam([weight], lr=self._inner.lr, fused=True)
+            self._fused[name].param_groups[0]["lr"] = self._inner.lr * self._left
             weight.grad = gradient.contiguous()  # the fused step reads memory, not strides
             self._fused[name].step()
             weight.grad = None
         else:
             with torch.no_grad():
-                weight.sub_(self._direction(name, gradient, 1.0), alpha=self._inner.lr)
+                weight.sub_(self._direction(name, gradient, 1.0), alpha=self._inner.lr * self._left)
 
 
 def _direction(inner: InnerLoop) -> Direction:

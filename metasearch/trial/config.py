@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 
 from metasearch.algorithms import ALGORITHMS
 from metasearch.algorithms.base import MetaAlgorithm
 from metasearch.engine import ENGINES, Batched
-from metasearch.engine.base import Engine
+from metasearch.engine.base import Engine, Schedule
 from metasearch.errors import ConfigError
 from metasearch.models import MODELS
 from metasearch.models.base import EncoderModel, GenerativeModel
@@ -48,7 +48,7 @@ class Outer:
     lr: float = 1e-3  # its learning rate
     beta1: float = 0.9  # how much of the last directions is kept; games often go better with 0.5
     clip: float = 10.0  # largest norm of the meta-gradient; 0 clips nothing
-    schedule: Literal["constant", "cosine", "linear"] = "cosine"  # over the budget, down to a tenth
+    schedule: Schedule = "cosine"  # over the budget, down to a tenth
 
     def __post_init__(self) -> None:
         """Refuse what moves backwards, or never."""

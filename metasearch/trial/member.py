@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from metasearch.engine.base import first_rates
+from metasearch.engine.base import decay, first_rates
 from metasearch.models.base import Learner, Params
 from metasearch.rng import Stream
 from metasearch.tasks.base import Shape
@@ -129,11 +128,3 @@ class Member:
             state.setdefault(index[name], {})[moment] = value.clone()  # torch would keep it
         whole = self.optimizer.state_dict()
         self.optimizer.load_state_dict({**whole, "state": state})
-
-
-def decay(schedule: str, done: float) -> float:
-    """The factor on the outer rate: 1 at the start, a tenth at the end unless constant."""
-    done = min(max(done, 0.0), 1.0)
-    if schedule == "cosine":
-        return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done))
-    return 1 - 0.9 * done if schedule == "linear" else 1.0

@@ -152,6 +152,19 @@ def test_batched_equals_the_loop_in_single_precision(family, order):
     assert_same(algorithm, build(family, torch.float32), draw(3, 4, 5, torch.float32), 1e-5)
 
 
+@pytest.mark.parametrize("first_order", [True, False])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_rates_that_fall_do_so_in_both_engines(schedule, optimizer, first_order):
+    inner = InnerLoop(steps=3, lr=0.01, optimizer=optimizer, schedule=schedule)
+    family = GAN(latent=5, net=NETS["mlp"], critic_steps=2)
+    chosen = MAML(inner=inner, first_order=first_order)
+    assert_same(chosen, build(family), draw(2, 2, 3), TOLERANCES.get(optimizer, 1e-10))
+    steady = MAML(inner=dataclasses.replace(inner, schedule="constant"), first_order=first_order)
+    one, two = (both(a, build(family), draw(2, 2, 3))[1].values for a in (chosen, steady))
+    assert any(not torch.allclose(one[name], two[name]) for name in one)
+
+
 @pytest.mark.parametrize("net", NETS)
 @pytest.mark.parametrize("algorithm", [MAML, Reptile, MetaSGD])
 def test_a_gradient_penalty_is_differentiated_through_its_second_use_of_the_weights(algorithm, net):

@@ -56,7 +56,7 @@ def test_adams_written_derivative_is_that_of_its_steps():
     gradients = [randn(3, 4) * (k + 1) for k in range(3)]
 
     def moves(*found: torch.Tensor) -> torch.Tensor:
-        rule = Rule(InnerLoop(optimizer="adam", lr=0.1), {})
+        rule = Rule(InnerLoop(optimizer="adam", lr=0.1), {}, 1)
         return torch.stack([rule("w", g) for g in found])
 
     optimizer = torch.optim.Adam([weight := torch.zeros(3, 4, dtype=torch.float64)], lr=0.1)
@@ -69,7 +69,7 @@ def test_adams_written_derivative_is_that_of_its_steps():
 
 def test_adam_in_blocks_is_adam(monkeypatch):
     g = randn(5, 7)
-    whole, cut = (Rule(InnerLoop(optimizer="adam"), {}) for _ in range(2))
+    whole, cut = (Rule(InnerLoop(optimizer="adam"), {}, 1) for _ in range(2))
     expected = [whole("w", g * k) for k in (1, 2)]
     monkeypatch.setattr("metasearch.engine.rules._BLOCK", 4)
     found = [cut("w", g * k) for k in (1, 2)]
