@@ -25,6 +25,7 @@ from metasearch.registry import revive
 from metasearch.rng import Stream
 from metasearch.tasks.base import Shape, image_domains
 from metasearch.tasks.tracing import traced
+from metasearch.tasks.ways import alike
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Bundle:
         if self.pen_steps:
             # Ink is where the border is not.
             ink = support["x"] if self.border < 0 else -support["x"]
-            support["t"] = traced(ink, self.pen_steps)
+            support["t"] = alike(traced(ink, self.pen_steps).unsqueeze(0)).squeeze(0)
         return Adaptation.learn(
             self.parts, support, steps=steps, seed=seed, inverted=inverted, labels=labels
         )

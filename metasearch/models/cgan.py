@@ -135,7 +135,7 @@ class CGAN:
             return fooled
         again = self._image(nets, batch, {**noise, "z": noise["again"]})
         known = (batch["y"] >= 0).to(fake)  # a class that was picked is not that of the image
-        return fooled + self.energy * known * energy(fake, again, batch["x"])
+        return fooled + self.energy * known * energy(torch.stack([fake, again], 1), batch["x"])
 
     def generate(self, nets: Nets, given: Batch, noise: Noise) -> Batch:
         """Images of the classes that `given` asks for; "y" says which, where it left that open."""

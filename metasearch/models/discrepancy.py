@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import combinations
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
@@ -94,19 +95,23 @@ def _filters(channels: int) -> tuple[Tensor, ...]:
     return tuple(found)
 
 
-def energy(drawn: Tensor, again: Tensor, real: Tensor) -> Tensor:
-    """||x - y|| - ||x - x'|| / 2 of each row [n], for two drawings and a real image of each.
+def energy(drawn: Tensor, real: Tensor) -> Tensor:
+    """E||x - y|| - E||x - x'|| / 2 of each row [n], of its drawings [n, k, ...] and its real image.
 
-    Lengths are per number, so that sizes compare. The mean over rows is half of the energy
-    distance between what is drawn and what is real, and a constant: it is least where they are
-    alike, not where all drawings are the mean one.
+    The first mean is over the k drawings, the second over pairs of them: with more of them it is
+    the same on average, and varies less. Lengths are per number, so that sizes compare. The mean
+    over rows is half of the energy distance between what is drawn and what is real, and a constant:
+    it is least where they are alike, not where all drawings are the mean one.
 
     Source: Székely & Rizzo, "Energy statistics", 2013, eq. 5; for a generator, Bellemare et al.,
     "The Cramer Distance as a Solution to Biased Wasserstein Gradients", 2017, section 4.
     """
-    return _length(drawn - real) - 0.5 * _length(drawn - again)
+    pairs = combinations(range(drawn.shape[1]), 2)
+    between = torch.stack([drawn[:, i] - drawn[:, j] for i, j in pairs], 1)
+    return _length(drawn - real.unsqueeze(1)) - 0.5 * _length(between)
 
 
 def _length(x: Tensor) -> Tensor:
+    """The mean length of vectors [n, k, ...], for each of n."""
     # A length has no derivative at 0.
-    return (x.flatten(1).square().mean(1) + 1e-8).sqrt()
+    return (x.flatten(2).square().mean(2) + 1e-8).sqrt().mean(1)

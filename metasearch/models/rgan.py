@@ -47,8 +47,8 @@ class Drawing(Protocol):
         """The reader as it is called with what is drawn."""
         ...
 
-    def apart(self, drawn: Tensor, again: Tensor, real: Tensor) -> Tensor:
-        """The energy of two drawings and a real one of each row, [n]."""
+    def apart(self, drawn: Tensor, real: Tensor) -> Tensor:
+        """The energy of several drawings [n, k, ...] and a real one of each row, [n]."""
         ...
 
 
@@ -76,9 +76,9 @@ class Rows:
         """As it is."""
         return net
 
-    def apart(self, drawn: Tensor, again: Tensor, real: Tensor) -> Tensor:
+    def apart(self, drawn: Tensor, real: Tensor) -> Tensor:
         """By pixels."""
-        return energy(drawn, again, real)
+        return energy(drawn, real)
 
 
 @component
@@ -114,9 +114,9 @@ class Canvas:
         """As it is."""
         return net
 
-    def apart(self, drawn: Tensor, again: Tensor, real: Tensor) -> Tensor:
+    def apart(self, drawn: Tensor, real: Tensor) -> Tensor:
         """By pixels."""
-        return energy(drawn, again, real)
+        return energy(drawn, real)
 
 
 @component
@@ -148,15 +148,16 @@ class Pen:
         size = like["x"].shape[-1]
         return lambda steps: net(render(steps, size))
 
-    def apart(self, drawn: Tensor, again: Tensor, real: Tensor) -> Tensor:
+    def apart(self, drawn: Tensor, real: Tensor) -> Tensor:
         """By the whole drawing, by where the pen is at each step, and by how it goes there.
 
         By wholes alone, drawings that are too large make up for those that are too much alike.
         """
-        told = [seen(x) for x in (drawn, again, real)]
-        steps = [x.flatten(0, 1) for x in told]
-        each = energy(*(x[:, :2] for x in steps)) + energy(*(x[:, 2:] for x in steps))
-        return energy(*told) + each.reshape(drawn.shape[:2]).mean(1)
+        n, k, length, _ = drawn.shape
+        many, one = seen(drawn.flatten(0, 1)).reshape(n, k, length, -1), seen(real)
+        steps, step = many.transpose(1, 2).flatten(0, 1), one.flatten(0, 1)  # [n * length, (k,) _]
+        each = energy(steps[..., :2], step[..., :2]) + energy(steps[..., 2:], step[..., 2:])
+        return energy(many, one) + each.reshape(n, length).mean(1)
 
 
 DRAWINGS = Table("drawing", {"rows": Rows, "canvas": Canvas, "strokes": Pen})
@@ -178,12 +179,13 @@ class RGAN:
     net: Annotated[Conv | Mlp, OneOf(NETS)] = Conv()  # of critics that see images, and of `canvas`
     objective: Annotated[Objective, OneOf(LOSSES)] = NonSaturating()
     energy: float = 0.0  # weight, for the generator, of the energy distance to real drawings
+    drawings: int = 2  # of each real one, whose energy it is: more are slower and surer
     critic_steps: int = 1  # discriminator moves in an inner step
     generator_steps: int = 1  # generator moves in an inner step
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built or played."""
-        at_least(self, latent=1, hidden=1, energy=0, critic_steps=1, generator_steps=1)
+        at_least(self, latent=1, hidden=1, energy=0, drawings=2, critic_steps=1, generator_steps=1)
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -227,7 +229,8 @@ class RGAN:
         mix = torch.rand(n, 1, 1, 1, generator=make, device=x.device, dtype=x.dtype)
         found = {"z": z, "mix": mix, "one": z[:1].expand_as(z)}
         if self.energy:
-            found["again"] = torch.randn(z.shape, generator=make, device=x.device, dtype=x.dtype)
+            size = (n, self.drawings - 1, self.latent)
+            found["again"] = torch.randn(size, generator=make, device=x.device, dtype=x.dtype)
         return found
 
     def loss(self, player: str, nets: Nets, batch: Batch, noise: Noise) -> Tensor:
@@ -238,11 +241,11 @@ class RGAN:
         if player == "generator":
             if not self.energy:
                 return self.objective.generator(critic(self._drawn(nets, batch, z)))
-            both = torch.stack([z, noise["again"]], 1).flatten(0, 1)  # one call for two drawings
-            drawn = self._drawn(nets, batch, both)
-            fake, again = drawn.reshape(len(z), 2, *drawn.shape[1:]).unbind(1)
-            apart = self.draws.apart(fake, again, real)
-            return self.objective.generator(critic(fake)) + self.energy * apart
+            every = torch.cat([z.unsqueeze(1), noise["again"]], 1)  # in one call
+            drawn = self._drawn(nets, batch, every.flatten(0, 1))
+            drawn = drawn.reshape(len(z), self.drawings, *drawn.shape[1:])
+            apart = self.draws.apart(drawn, real)
+            return self.objective.generator(critic(drawn[:, 0])) + self.energy * apart
         fake = self._drawn(nets, batch, z)
         mix = noise["mix"].reshape(-1, *[1] * (real.dim() - 1))
         return self.objective.critic(critic, real, fake, mix)

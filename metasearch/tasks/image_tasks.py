@@ -27,6 +27,7 @@ from metasearch.tasks.base import (
     TaskId,
 )
 from metasearch.tasks.jitter import Jitter, Pose
+from metasearch.tasks.ways import alike
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ class ImageTasks:
         What a task gets depends on `rng` and its own name only; its support moreover does not
         depend on `query` and `anchor`. With jitter, the stored images (styles) are gone through in
         random order, all once before any twice, and each time drawn in another pose; so episodes
-        can be larger than what is stored.
+        can be larger than what is stored. Strokes are written alike in a task, see `ways`.
 
         Raises:
             DataError: no such task, or one with too few images and no jitter.
@@ -176,6 +177,8 @@ class ImageTasks:
             pose = Pose.join(poses or [Pose.neutral(0)])
             drawn = self._augmented.draw(flat, pose, self.shape[-1])
         by_task = {d: x.reshape(len(rows), need, *x.shape[1:]) for d, x in drawn.items()}
+        if "t" in by_task:
+            by_task["t"] = alike(by_task["t"])  # as the first of the support is written
         parts = slice(shot), slice(shot, shot + query), slice(shot + query, need)
         return Episodes(
             tuple(tasks),

@@ -97,7 +97,7 @@ def test_the_generator_also_descends_the_energy_distance_within_each_class(condi
     drawn, again = (
         family.generate(nets, batch, {**noise, "z": z})["x"] for z in (noise["z"], noise["again"])
     )
-    apart = energy(drawn, again, batch["x"])
+    apart = energy(torch.stack([drawn, again], 1), batch["x"])
     apart[[3, 5]] = 0
     want = plain.loss("generator", nets, batch, noise) + 2 * apart
     torch.testing.assert_close(family.loss("generator", nets, batch, noise), want)

@@ -110,12 +110,24 @@ def test_the_energy_of_rows_is_half_the_energy_distance_and_a_constant():
     distance = 2 * apart(x, y) - apart(x, x) - apart(y, y)
     # Every triple once, so that the mean over rows is the expectation.
     i, j, k = (m.flatten() for m in torch.meshgrid(*map(torch.arange, (3, 3, 2)), indexing="ij"))
-    rows = energy(x[i, None], x[j, None], y[k, None])
+    rows = energy(torch.stack([x[i, None], x[j, None]], 1), y[k, None])
     assert float(rows.mean()) == pytest.approx(float(distance + apart(y, y)) / 2, abs=1e-3)
 
 
 def test_drawings_that_vary_like_the_real_ones_have_less_energy_than_their_mean():
     make = Stream(0).torch()
-    real, same, again = (torch.randn(4000, 6, generator=make) for _ in range(3))
-    mean = torch.zeros_like(real)
-    assert energy(same, again, real).mean() < energy(mean, mean, real).mean()
+    real, same = torch.randn(4000, 6, generator=make), torch.randn(4000, 2, 6, generator=make)
+    assert energy(same, real).mean() < energy(torch.zeros_like(same), real).mean()
+
+
+def test_more_drawings_say_the_same_with_less_noise():
+    make = Stream(0).torch()
+    real, drawn = torch.randn(4000, 6, generator=make), torch.randn(4000, 8, 6, generator=make)
+    few, many = energy(drawn[:, :2], real), energy(drawn, real)
+    assert float(many.mean()) == pytest.approx(float(few.mean()), abs=0.01)
+    assert many.std() < 0.9 * few.std()
+
+
+def test_the_energy_is_that_of_every_drawing_and_of_every_pair():
+    x, y = torch.tensor([[[0.0], [1.0], [5.0]]]), torch.tensor([[2.0]])
+    assert float(energy(x, y)) == pytest.approx((2 + 1 + 3) / 3 - (1 + 5 + 4) / 3 / 2, abs=1e-3)

@@ -167,18 +167,19 @@ def test_a_generator_step_raises_the_critics_opinion_of_its_drawings(family):
 
 def test_the_generator_also_descends_the_energy_distance_that_is_asked_for(family):
     """Of two drawings and a real one, beside what the critic thinks of the first."""
-    plain, both = small(family.draws), small(family.draws, energy=3.0)
+    plain, both = small(family.draws), small(family.draws, energy=3.0, drawings=3)
     learner = learner_of(both, torch.float64)
     batch = some(family, dtype=torch.float64)
     noise = both.draw(batch, Stream(1))
     alone = plain.draw(batch, Stream(1))
     assert all(torch.equal(alone[key], noise[key]) for key in alone)  # nothing else is drawn anew
     key = family.draws.key
-    drawn, again = (
+    drawn = [
         both.generate(learner.nets, batch, {**noise, "z": z})[key]
-        for z in (noise["z"], noise["again"])
-    )
-    apart = family.draws.apart(drawn, again, batch[key])
+        for z in (noise["z"], *noise["again"].unbind(1))
+    ]
+    assert len(drawn) == 3
+    apart = family.draws.apart(torch.stack(drawn, 1), batch[key])
     want = plain.loss("generator", learner.nets, batch, noise) + 3 * apart
     torch.testing.assert_close(both.loss("generator", learner.nets, batch, noise), want)
     one = plain.loss("discriminator", learner.nets, batch, noise)
@@ -186,21 +187,21 @@ def test_the_generator_also_descends_the_energy_distance_that_is_asked_for(famil
 
 
 def test_strokes_are_apart_as_wholes_and_in_the_place_and_way_of_each_step():
-    drawings = [torch.randn(2, 5, 3, generator=Stream(i).torch()).double() for i in range(3)]
-    drawn, again, real = (seen(x) for x in drawings)
-    want = energy(drawn, again, real)
+    *drawings, real = (torch.randn(2, 5, 3, generator=Stream(i).torch()).double() for i in range(4))
+    drawn, told = torch.stack([seen(x) for x in drawings], 1), seen(real)
+    want = energy(drawn, told)
     for part in (slice(0, 2), slice(2, 5)):
-        steps = [energy(drawn[:, i, part], again[:, i, part], real[:, i, part]) for i in range(5)]
+        steps = [energy(drawn[:, :, i, part], told[:, i, part]) for i in range(5)]
         want = want + torch.stack(steps).mean(0)
-    torch.testing.assert_close(Pen().apart(*drawings), want)
+    torch.testing.assert_close(Pen().apart(torch.stack(drawings, 1), real), want)
 
 
 @pytest.mark.parametrize("size", [0.6, 1.5])
 def test_drawings_of_another_size_are_further_apart_than_alike_ones(size):
     """On average over pairs, as the energy distance is least where two distributions are one."""
     real, drawn, again = torch.randn(3, 4000, 6, 3, generator=Stream(0).torch()).mul(0.2).unbind(0)
-    alike = Pen().apart(drawn, again, real).mean()
-    assert Pen().apart(size * drawn, size * again, real).mean() > alike
+    both = torch.stack([drawn, again], 1)
+    assert Pen().apart(size * both, real).mean() > Pen().apart(both, real).mean()
 
 
 def test_a_pen_is_up_or_down_and_has_the_slope_of_one_in_between():

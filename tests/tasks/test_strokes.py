@@ -15,6 +15,7 @@ from metasearch.tasks import SOURCES, Strokes, contact_sheet, summary
 from metasearch.tasks.base import SPLITS
 from metasearch.tasks.pen import render
 from metasearch.tasks.strokes import parse
+from metasearch.tasks.ways import alike
 from tests.tasks.test_omniglot import REAL, real
 
 FEW = {"shot": 2, "query": 2, "anchor": 1, "size": 16, "length": 12}
@@ -61,7 +62,8 @@ def test_rows_carry_a_picture_and_the_strokes_that_make_it(traced):
     for batch, n in ((episodes.support, 6), (episodes.query, 9), (episodes.anchor, 3)):
         assert batch["x"].shape == (n, 1, 16, 16)
         assert batch["t"].shape == (n, 32, 3)
-        assert torch.equal(batch["x"], render(batch["t"], 16))
+        # As each is written in its own way; a ring may be closed by a part of a step.
+        assert (batch["x"] - render(batch["t"], 16)).abs().mean() < 1e-3
     stored = traced.images(traced.tasks("search")[0])
     torch.testing.assert_close(stored["x"], render(stored["t"], 16), atol=0.005, rtol=0)
 
@@ -99,9 +101,10 @@ def test_the_published_files_are_read_alphabet_by_alphabet(tmp_path):
     assert told["notes"]["corrupt"] == 0 and told["notes"]["passed_over"] == {"hidden": 1}
     assert told["domains"] == ["x", "t"]
     task = source.tasks("train")[0]
-    drawn = source.episodes([task], shot=2, query=2, rng=Stream(0)).support["t"]
-    known = {one.numpy().tobytes() for one in source.images(task)["t"]}
-    assert {one.numpy().tobytes() for one in drawn} <= known
+    drawn = source.episodes([task], shot=2, query=2, rng=Stream(0)).support
+    known = {one.numpy().tobytes() for one in source.images(task)["x"]}
+    assert {one.numpy().tobytes() for one in drawn["x"]} <= known
+    assert torch.equal(alike(drawn["t"][None])[0], drawn["t"])
 
 
 def test_evaluation_alphabets_are_the_test_split(tmp_path):
