@@ -56,7 +56,7 @@ def smoke(file: Path, omniglot: str | None, place: Path) -> None:
         RuntimeError: one of them failed, or left no picture.
     """
     settings = dict(SMALL)
-    if omniglot and "path:" in file.read_text("utf-8"):
+    if omniglot and needs_data(file):
         settings["trial.tasks.path"] = omniglot
     words = [w for key, value in settings.items() for w in ("-s", f"{key}={value}")]
     command("search", file, "--trials", 4, *words, cwd=place)
