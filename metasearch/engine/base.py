@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
@@ -41,9 +41,10 @@ class InnerLoop:
         if not 0 <= self.momentum < 1:
             raise ValueError("momentum must be at least 0 and below 1")
 
-    def moves(self, turns: Sequence[str], player: str) -> int:
-        """How often a player of a game with these turns moves in all steps."""
-        return self.steps * (turns.count(player) if self.play == "alternating" else 1)
+    def moves(self, learner: Learner, player: str) -> int:
+        """How often a player of the learner's game moves in all steps."""
+        turns = learner.family.turns.count(player)
+        return self.steps * (turns if self.play == "alternating" else 1)
 
     def at_test(self) -> InnerLoop:
         """The loop as it runs on unseen tasks."""

@@ -95,10 +95,7 @@ class BatchedAdapted:
             for player, layers in self._layers.items()
         }
         self._every = [layer for layers in self._layers.values() for layer in layers]
-        self._rules = {
-            player: Rule(inner, self._rates, inner.moves(learner.family.turns, player))
-            for player in self._layers
-        }
+        self._rules = {p: Rule(inner, self._rates, inner.moves(learner, p)) for p in self._layers}
         self._spent = dict.fromkeys(self._layers, 0)  # gradients in inner steps
 
     @property

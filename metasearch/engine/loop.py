@@ -65,9 +65,7 @@ class LoopAdapted:
             for player, names in self._mine.items()
         }
         self._rules = {
-            player: [
-                Rule(inner, own, inner.moves(learner.family.turns, player)) for own in self._rates
-            ]
+            player: [Rule(inner, own, inner.moves(learner, player)) for own in self._rates]
             for player in self._mine
         }
         self._spent = dict.fromkeys(self._mine, 0)  # gradients in inner steps

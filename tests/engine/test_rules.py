@@ -9,6 +9,7 @@ import torch
 
 from metasearch.engine.base import InnerLoop, decay
 from metasearch.engine.rules import Rule
+from metasearch.models.base import Learner
 from metasearch.models.gan import GAN
 
 STEPS = 5
@@ -53,11 +54,11 @@ def test_a_move_in_place_goes_as_far(schedule, optimizer):
 
 
 def test_a_player_that_moves_twice_in_a_step_is_slow_at_the_end_of_all_its_moves():
-    turns = GAN(critic_steps=2).turns
+    learner = Learner(GAN(critic_steps=2), (1, 16, 16), {})
     inner = InnerLoop(steps=3)
-    assert [inner.moves(turns, player) for player in ("discriminator", "generator")] == [6, 3]
+    assert [inner.moves(learner, player) for player in ("discriminator", "generator")] == [6, 3]
     together = InnerLoop(steps=3, play="simultaneous")
-    assert together.moves(turns, "discriminator") == 3
+    assert together.moves(learner, "discriminator") == 3
 
 
 def test_a_rate_never_falls_below_a_tenth():
