@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
 import socket
@@ -16,14 +17,17 @@ import ray
 from ray._private import ray_constants
 from ray._private import worker as ray_worker
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from metasearch.cluster.token import joining
-from metasearch.errors import EnvironmentFault
+from metasearch.errors import EnvironmentFault, MetasearchError
 from metasearch.search.backend import Resources, knock, unreachable
 from metasearch.search.process import attribute, born_deaf, environment
 from metasearch.search.share import Card
 from metasearch.search.worker import load_trial
+
+log = logging.getLogger(__name__)
 
 _PRIVATE = {  # of a Ray of our own
     "RAY_AUTH_MODE": "token",
@@ -38,6 +42,7 @@ _STRANGER_S = 20.0  # for which it may try
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _ROOM = b"metasearch"  # of the cluster's store of keys and values
 _ANSWER_S = 1.0  # for which a worker waits for an answer
+_NOTE_S = 10.0  # after which machines that do not answer are told
 _STORE = 200 * 2**20  # bytes for reports on their way; Ray would take a third of the memory
 
 
@@ -153,14 +158,24 @@ def machines() -> list[Machine]:
 
 
 def on_cards(probe: str, recipes: Sequence[Mapping[str, Any]], cpus: int) -> list[Card]:
-    """What a probe says of one whole card of each machine that has any."""
+    """What a probe says of one whole card of each machine that has any.
+
+    Waits until each has a card that nobody uses.
+
+    Raises:
+        EnvironmentFault: a machine was lost meanwhile, or the probe failed there.
+    """
     cards = [machine for machine in machines() if machine.gpus >= 1]
     given = probe, [dict(recipe) for recipe in recipes], cpus
     return [Card(**card) for card in _ask(cards, _probe, given, gpus=1) if card]
 
 
 def on_each(function: Callable[..., Any], *given: Any) -> list[Any]:
-    """What a function of this package returns on each machine that can run trials."""
+    """What a function of this package returns on each machine that can run trials.
+
+    Raises:
+        EnvironmentFault: a machine was lost meanwhile, or cannot run it.
+    """
     return _ask([machine for machine in machines() if machine.cpus >= 1], function, given)
 
 
@@ -191,12 +206,40 @@ def dashboard() -> str:
 def _ask(
     places: Iterable[Machine], function: Callable[..., Any], given: tuple[Any, ...], gpus: int = 0
 ) -> list[Any]:
-    told, task = [], ray.remote(max_retries=0)(function)
+    asked, task = {}, ray.remote(max_retries=0)(function)
     for machine in places:
         place = NodeAffinitySchedulingStrategy(machine.id, soft=False)
         how = {"num_cpus": 0, "num_gpus": gpus, "scheduling_strategy": place}
-        told.append(task.options(**how).remote(*given))
-    return list(ray.get(told))
+        asked[task.options(**how).remote(*given)] = machine.host
+    _wait(asked)
+    return [_told_by(host, answer) for answer, host in asked.items()]
+
+
+def _wait(asked: Mapping[Any, str]) -> None:
+    """Wait for all answers; if that takes long, say for whose."""
+    late = list(asked)
+    if late:
+        _, late = ray.wait(late, num_returns=len(late), timeout=_NOTE_S)
+    if late:
+        hosts = ", ".join(sorted({asked[answer] for answer in late}))
+        log.warning("waiting for %s: busy, or without a free card", hosts)
+        ray.wait(late, num_returns=len(late))
+
+
+def _told_by(host: str, answer: Any) -> Any:
+    try:
+        return ray.get(answer)
+    except RayError as fault:
+        raised = fault.cause if isinstance(fault, RayTaskError) else fault
+        if isinstance(raised, MetasearchError):
+            raise raised from fault
+        lines = [" ".join(line.split()) for line in str(raised).splitlines() if line.strip()]
+        lines[0] = f"{type(raised).__name__}: {lines[0]}"
+        why = lines[-1 if "Traceback" in str(raised) else 0]
+        raise EnvironmentFault(
+            f"{host} was asked, and failed ({why}). See that it is up, with this version of "
+            "metasearch and Ray, and give the same command again."
+        ) from fault
 
 
 def _probe(name: str, recipes: Sequence[Mapping[str, Any]], cpus: int) -> dict[str, Any] | None:

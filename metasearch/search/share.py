@@ -73,7 +73,8 @@ class Share:
 def probe(recipes: Sequence[Mapping[str, Any]], cpus: int) -> Card | None:
     """Run each of the resolved recipes for a moment on the GPU of this process; None without one.
 
-    What cannot be run for another reason than memory is passed over: a trial will say so.
+    A recipe that does not fit its data is passed over: a trial will say so. Whatever else goes
+    wrong is raised, for it tells of the card or of the code.
     """
     import torch
 
@@ -93,8 +94,6 @@ def probe(recipes: Sequence[Mapping[str, Any]], cpus: int) -> Card | None:
 
 def _run(recipe: Mapping[str, Any]) -> bool:
     """Whether a recipe fits into memory."""
-    import torch
-
     from metasearch.errors import MetasearchError
     from metasearch.search.rehearsal import measure
     from metasearch.trial.config import from_data
@@ -103,8 +102,18 @@ def _run(recipe: Mapping[str, Any]) -> bool:
     try:
         config = from_data(recipe)
         measure(config, bench_for(config))
-    except torch.OutOfMemoryError:
-        return False
     except (MetasearchError, ValueError):
         return True
+    except Exception as fault:
+        if out_of_memory(fault):
+            return False
+        raise
     return True
+
+
+def out_of_memory(fault: BaseException) -> bool:
+    """Whether memory, of a card or of the machine, was not enough; torch has no one kind for it."""
+    text = str(fault).lower()
+    said = "out of memory" in text or "can't allocate" in text or "_alloc_failed" in text
+    named = isinstance(fault, MemoryError) or type(fault).__name__ == "OutOfMemoryError"
+    return named or (isinstance(fault, RuntimeError) and said)

@@ -34,6 +34,7 @@ from metasearch.search.process import (
     limit_threads,
 )
 from metasearch.search.racing import Bar
+from metasearch.search.share import out_of_memory
 from metasearch.trial.report import Pause, Report, SampleGrid, Snapshot
 
 DEFAULT_TRIAL = "metasearch.trial.preemptible:trial_from_data"
@@ -46,7 +47,7 @@ STUCK = "stuck.txt"  # in a trial's folder: where its worker was when it was end
 _DISK = {errno.EIO, errno.ESTALE}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM}
-_KNOWN = ((StuckError, "timeout"), (StoreFault, "storage"), (MemoryError, "out_of_memory"))
+_KNOWN = ((StuckError, "timeout"), (StoreFault, "storage"))
 
 
 Trial = Callable[..., Iterator[Report | Pause]]
@@ -249,12 +250,9 @@ def _is_denied(fault: OSError, folder: Path | None) -> bool:
 
 
 def _reason(fault: BaseException, folder: Path | None) -> str:
-    text = str(fault).lower()
     known = next((reason for kind, reason in _KNOWN if isinstance(fault, kind)), "")
-    if known or type(fault).__name__ == "OutOfMemoryError":
+    if known or out_of_memory(fault):
         return known or "out_of_memory"
-    if isinstance(fault, RuntimeError) and ("out of memory" in text or "can't allocate" in text):
-        return "out_of_memory"
     if isinstance(fault, OSError) and (fault.errno in _FULL or _is_denied(fault, folder)):
         return "storage"
     if isinstance(fault, OSError) and fault.errno in _DISK:

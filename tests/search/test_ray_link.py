@@ -1,17 +1,30 @@
-"""Clusters that are joined: who gets in."""
+"""Clusters that are joined: who gets in, and machines that do not answer."""
 
 from __future__ import annotations
 
+import os
 import secrets
+import socket
+import sys
+import time
+import types
 from collections.abc import Iterator
 
 import pytest
 import ray
 
 from metasearch.cli.app import run
-from metasearch.errors import EnvironmentFault
+from metasearch.errors import ConfigError, EnvironmentFault
+from metasearch.search import ray_link
 from metasearch.search.backend import Resources
-from metasearch.search.ray_link import _told, connect, machines, takes_strangers
+from metasearch.search.ray_link import (
+    Machine,
+    _told,
+    connect,
+    machines,
+    on_each,
+    takes_strangers,
+)
 
 pytestmark = pytest.mark.ray
 
@@ -95,3 +108,61 @@ def test_who_cannot_be_asked_is_not_said_to_be_closed(monkeypatch):
     monkeypatch.setattr("metasearch.search.ray_link._head", lambda: "127.0.0.1:9")
     monkeypatch.setattr("metasearch.search.ray_link._STRANGER_S", 2.0)
     assert takes_strangers() is None
+
+
+def _nap() -> str:
+    time.sleep(1.0)
+    return "awake"
+
+
+def _die() -> None:
+    os._exit(1)
+
+
+def _fault() -> None:
+    raise RuntimeError("CUDA error: an illegal memory access was encountered\nand more")
+
+
+def _refuse() -> None:
+    raise ConfigError("width: 9 is too wide.")
+
+
+def test_a_machine_that_fails_while_it_is_asked_is_told_in_a_line(an_open_one):
+    with connect(an_open_one, Resources(), even_open=True):
+        with pytest.raises(EnvironmentFault, match=r"was asked, and failed \(.*died") as died:
+            on_each(_die)
+        with pytest.raises(EnvironmentFault, match="an illegal memory access") as failed:
+            on_each(_fault)
+        with pytest.raises(ConfigError, match="too wide"):
+            on_each(_refuse)
+        lost = Machine("0" * 56, "gone", 1.0, 0.0, "")
+        with pytest.raises(EnvironmentFault, match="gone was asked, and failed") as gone:
+            ray_link._ask([lost], _nap, ())
+    for told in (died, failed, gone):
+        assert "\n" not in str(told.value)
+
+
+def test_a_machine_without_the_package_is_told_in_a_line(an_open_one, monkeypatch):
+    here = types.ModuleType("only_here")
+    exec("def look(): return 1", vars(here))
+    monkeypatch.setitem(sys.modules, "only_here", here)
+    with (
+        connect(an_open_one, Resources(), even_open=True),
+        pytest.raises(EnvironmentFault, match="No module named 'only_here'") as told,
+    ):
+        on_each(here.look)
+    assert len(str(told.value)) < 300 and "\n" not in str(told.value)
+
+
+def said(caplog) -> list[str]:
+    """What was logged, but by Ray."""
+    return [one.getMessage() for one in caplog.records if one.name == ray_link.__name__]
+
+
+def test_who_does_not_answer_is_told_after_a_while(an_open_one, monkeypatch, caplog):
+    monkeypatch.setattr(ray_link, "_NOTE_S", 60.0)
+    with connect(an_open_one, Resources(), even_open=True):
+        assert on_each(_nap) == ["awake"] and not said(caplog)
+        monkeypatch.setattr(ray_link, "_NOTE_S", 0.1)
+        assert on_each(_nap) == ["awake"]
+    assert said(caplog) == [f"waiting for {socket.gethostname()}: busy, or without a free card"]
