@@ -17,6 +17,7 @@ from metasearch.errors import ConfigError, EnvironmentFault
 
 cluster_verbs = typer.Typer(no_args_is_help=True, help="Templates for clusters.")
 
+_SHOWN = 40  # faults; linters find hundreds in what is no script at all
 _KINDS = ("slurm", "kuberay", "ssh", "aws", "gcp", "azure", "bare", "image")
 Kind = Annotated[
     str,
@@ -115,7 +116,8 @@ def validate(
     if missing := missing_linters():
         note(f"not installed, and so not asked: {', '.join(missing)}")
     if wrong:
-        raise ConfigError("\n".join(wrong))
+        more = [f"and {len(wrong) - _SHOWN} more; --json has all"] if len(wrong) > _SHOWN else []
+        raise ConfigError("\n".join([*wrong[:_SHOWN], *more]))
 
 
 @cluster_verbs.command()

@@ -100,3 +100,14 @@ def test_token_says_where_the_token_is_and_not_what_it_is(cli, here, monkeypatch
     secret = (here / "token").read_text("ascii")
     assert found.out.strip() == str(here / "token")
     assert secret not in found.out + found.err
+
+
+def test_what_is_no_script_at_all_is_told_in_a_screenful(cli, tmp_path):
+    script = tmp_path / "noise.sh"
+    script.write_text("#!/bin/bash\n" + "--dashboard-host=0.0.0.0\n" * 300)
+    told = cli("cluster", "validate", script)
+    lines = told.err.splitlines()
+    assert told.code == 2 and len(lines) < 45
+    assert "more; --json has all" in lines[-1]
+    asked = cli("cluster", "validate", script, "--json")
+    assert len(asked.json["files"][0]["faults"]) >= 300

@@ -1,4 +1,7 @@
-"""`make fuzz`: damage thousands of inputs, and see how each command ends."""
+"""`make fuzz`: damage thousands of inputs, and see how each command ends.
+
+A refusal may take 2 seconds of its own processor time, and 500 MB.
+"""
 
 from __future__ import annotations
 

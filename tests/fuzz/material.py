@@ -109,7 +109,7 @@ class Material:
     def _cluster(self, folder: Path) -> None:
         for kind in GUIDES:
             filled(kind, folder / kind)
-        self._files["cluster"] = sorted(folder.rglob("*.yaml"))
+        self._files["cluster"] = sorted(file for file in folder.rglob("*") if file.is_file())
 
     def case(self, kind: str, draw: Draw) -> Case:
         """One file of a kind, and what reads it."""

@@ -53,14 +53,24 @@ class Watch:
 
 
 def _of_python(event: str, args: tuple[Any, ...]) -> bool:
-    """Whether it is how Python imports a module of ours, or asks what machine this is."""
+    """Whether it is how Python imports a module of ours, asks what machine this is, or what a linter
+    says.
+    """
     if event == "marshal.loads" or event == "code.__new__":
         return bool(sys._getframe(2).f_globals.get("__name__", "").startswith("importlib")) or "importlib" in sys._getframe(2).f_code.co_filename  # fmt: skip
     if event == "ctypes.dlopen":
         return args[0] is None or "site-packages" in str(args[0]) or str(args[0]).startswith("lib")
     if event == "socket.bind":  # Ray asks whether there is IPv6
         return args[1][0] == "::1"
-    return event == "subprocess.Popen" and "uname" in str(args)
+    if event == "subprocess.Popen":
+        return "uname" in str(args) or _reads_alone(args[1])
+    return False
+
+
+def _reads_alone(command: Any) -> bool:
+    """Whether a program looks at a script without running any of it, as `cluster validate` has it."""
+    program, *words = map(str, command)
+    return [program, *words] == ["bash", "-n"] or Path(program).name in {"shellcheck", "hadolint"}
 
 
 def _writes(args: tuple[Any, ...]) -> bool:
