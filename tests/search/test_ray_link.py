@@ -13,6 +13,8 @@ from collections.abc import Iterator
 import pytest
 import ray
 
+import metasearch
+from metasearch import space
 from metasearch.cli.app import run
 from metasearch.errors import ConfigError, EnvironmentFault
 from metasearch.search import ray_link
@@ -25,6 +27,7 @@ from metasearch.search.ray_link import (
     on_each,
     takes_strangers,
 )
+from tests.small import blobs_file, trial
 
 pytestmark = pytest.mark.ray
 
@@ -166,3 +169,27 @@ def test_who_does_not_answer_is_told_after_a_while(an_open_one, monkeypatch, cap
         monkeypatch.setattr(ray_link, "_NOTE_S", 0.1)
         assert on_each(_nap) == ["awake"]
     assert said(caplog) == [f"waiting for {socket.gethostname()}: busy, or without a free card"]
+
+
+@pytest.mark.parametrize("said_so", [False, True])
+def test_who_says_that_a_cluster_is_open_may_search_on_it(tmp_path, monkeypatch, capsys, said_so):
+    asked = []
+
+    def joins(address, resources, *, even_open):
+        asked.append((address, even_open))
+        raise EnvironmentFault("planted.")
+
+    monkeypatch.setattr("metasearch.search.ray_backend.connect", joins)
+    file = tmp_path / "tiny.yaml"
+    file.write_text(
+        space.dump({"search": {"trials": 2}, "trial": trial(blobs_file(tmp_path / "blobs.npz"))})
+    )
+    flag = ["--i-know-this-is-open"] if said_so else []
+    on = ["--out", str(tmp_path / "runs"), "--address", "head:6379", *flag]
+    assert run(["search", str(file), *on]) == 4
+    assert run(["resume", str(tmp_path / "runs" / "tiny"), *on[2:]]) == 4
+    found = metasearch.load(file, out=tmp_path / "python")
+    with pytest.raises(EnvironmentFault, match="planted"):
+        found.run(quiet=True, address="head:6379", even_open=said_so)
+    assert asked == [("head:6379", said_so)] * 3
+    assert capsys.readouterr().err.count("planted.") == 2
