@@ -59,14 +59,16 @@ def _tree(account: Path, **more: Any) -> dict[str, Any]:
     return {"account": str(account), "snapshots": True, "reports": REPORTS, "pause": 0.4, **more}
 
 
-def _whole(folder: Path, account: Path, kills: int, trials: int) -> None:
+def _whole(folder: Path, account: Path, trials: int) -> None:
     run = open_run(folder)
     assert run.state == "finished"
     assert Counter(t.outcome.state for t in run.trials if t.outcome) == {"complete": trials}
     made = Counter((x, k) for x, what, k, _ in lines(account) if what not in NO_REPORT)
     repeated = sum(made.values()) - len(made)
-    # A machine takes two trials with it, and each loses what it did since its last report.
-    assert repeated <= 2 * kills, f"{repeated} reports made twice after {kills} kills"
+    # Each loses what it did since its last report; a machine takes two trials with it.
+    machines = KILLS // OF_MACHINES
+    assert repeated <= KILLS + machines, f"{repeated} reports made twice: {KILLS} kills, {machines} of machines"  # fmt: skip
+    print(f"{repeated} reports made twice, of {KILLS + machines} trials killed at most")  # noqa: T201
 
 
 class Victims:
@@ -130,7 +132,7 @@ def test_workers_and_machines_that_die_cost_a_report_each_and_no_trial(cluster, 
     asked = len(open_run(folder).trials)
     process = launch(folder, _tree(account), **how, trials=asked)
     assert process.communicate(timeout=300) == ("trials", "")
-    _whole(folder, account, KILLS, asked)
+    _whole(folder, account, asked)
     print(f"{KILLS} kills of workers and machines: no trial lost, all back in {victims.slowest_s:.1f} s")  # noqa: T201 # fmt: skip
     assert victims.slowest_s < BACK_S
     for node in nodes:

@@ -30,7 +30,11 @@ as_root = pytest.mark.skipif(
     reason="NOT RUN: faults of disks need root, mount and setpriv",
 )
 
-TRIALS, REPORTS, ROUNDS, SEED = 4, 4, 17, 0
+TRIALS, REPORTS, SEED = 4, 4, 0
+HITS = (
+    17  # faults of a kind that a search has to meet: of three kinds, fifty of disks and of buckets
+)
+TURNS = 3 * HITS  # at most, for some searches are over before the fault
 MOMENTS = TRIALS * REPORTS
 OF_ROOT = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
 """Root as anybody else: what a folder's mode forbids is forbidden."""
@@ -86,7 +90,7 @@ def deny(disk: Path, process: Process) -> Mend:
 @pytest.mark.parametrize("harm", [fill, limit, deny], ids=lambda harm: harm.__name__)
 def test_a_search_without_storage_says_so_and_goes_on_once_there_is_some(disk, tmp_path, harm):
     codes: Counter[int] = Counter()
-    for turn in range(ROUNDS):
+    for turn in range(TURNS):
         folder, account = disk / "run", tmp_path / f"account-{turn}"
         tree = {"account": str(account), "reports": REPORTS, "snapshots": True, "pause": 0.02}
         how = {"trials": TRIALS, "backend": "local", "seed": turn}
@@ -112,8 +116,10 @@ def test_a_search_without_storage_says_so_and_goes_on_once_there_is_some(disk, t
         )
         assert set(ended) == {t.info.params["x"] for t in run.trials}
         shutil.rmtree(folder)
-    print(f"{harm.__name__}: {codes[4]} faults of {ROUNDS} hit, each told in a line with exit 4")  # noqa: T201
-    assert codes[4] >= ROUNDS // 2
+        if codes[4] == HITS:
+            break
+    print(f"{harm.__name__}: {codes[4]} faults of {turn + 1} hit, each told in a line with exit 4")  # noqa: T201
+    assert codes[4] == HITS
 
 
 @as_root
@@ -147,7 +153,7 @@ def test_a_search_whose_bucket_fails_says_so_and_goes_on_on_another_machine(
 ):
     codes: Counter[int] = Counter()
     with serving() as store, reached(store, monkeypatch):
-        for turn in range(ROUNDS):
+        for turn in range(TURNS):
             run, account = f"s3://{BUCKET}/runs/{turn}", tmp_path / f"account-{turn}"
             tree = {"account": str(account), "reports": REPORTS, "snapshots": True, "pause": 0.01}
             how = {"trials": TRIALS, "backend": "local", "seed": turn}
@@ -170,5 +176,7 @@ def test_a_search_whose_bucket_fails_says_so_and_goes_on_on_another_machine(
             assert [t.outcome.state for t in trials if t.outcome] == ["complete"] * TRIALS
             ended = {x for x, what, made, _ in lines(account) if made == REPORTS and what == "well"}
             assert ended == {t.info.params["x"] for t in trials}
-    print(f"bucket, {fate}: {codes[4]} faults of {ROUNDS} hit, each told in a line with exit 4")  # noqa: T201
-    assert codes[4] >= ROUNDS // 2
+            if codes[4] == HITS:
+                break
+    print(f"bucket, {fate}: {codes[4]} faults of {turn + 1} hit, each told in a line with exit 4")  # noqa: T201
+    assert codes[4] == HITS
