@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
@@ -18,6 +19,7 @@ from metasearch.engine.products import unrounded
 from metasearch.engine.rules import Rule
 from metasearch.engine.shared import Shared, modules_at, twins_at
 from metasearch.engine.twins import Maker, UnknownLayer, twin_of
+from metasearch.errors import ConfigError
 from metasearch.models.base import Learner, Nets, Params, example, noise_per_task
 from metasearch.registry import component
 from metasearch.rng import Stream
@@ -51,9 +53,11 @@ class Batched:
         Raises:
             ConfigError: the family has no part called ``inner.adapts``.
         """
-        form = formulation(learner) if learner.parameters() else None
-        if inner.steps == 0:
-            return Shared(learner, tasks, rates or {}, twins_at if form else modules_at)
+        if not learner.parameters():
+            return Shared(learner, tasks, rates or {}, modules_at)
+        form = formulation(learner)
+        if inner.steps == 0 and form:  # one that rows of a task depend on each other in has none
+            return Shared(learner, tasks, rates or {}, twins_at)
         if form is None:
             return Loop().open(learner, tasks, inner, order=order, rates=rates)
         thin = form == "low_rank"
@@ -248,10 +252,17 @@ def formulation(learner: Learner) -> Form | None:
 def _formulation(family: Hashable, shape: tuple[int, int, int], device: str) -> Form | None:
     """The first that moves a small learner as the loop does.
 
+    Its weights are shaken: behind one that starts at zero nothing would move at all.
+
     A loss that differentiates a net in its input uses the weights a second time, out of sight of
     a layer's outputs: the low-rank form then misses a part, and stacked weights do not.
     """
     probe = Learner.create(family, shape, Stream(0).at("probe"))  # type: ignore[arg-type]
+    make = Stream(0).at("probe", "shaken").torch()
+    with torch.no_grad():
+        for p in probe.parameters().values():
+            p.add_(torch.randn(p.shape, generator=make), alpha=0.1)
+    _complain_of_state(probe)
     reason = _shared_weights(probe)
     forms: tuple[Form, ...] = () if reason else ("low_rank", "stacked")
     for form in forms:
@@ -263,6 +274,25 @@ def _formulation(family: Hashable, shape: tuple[int, int, int], device: str) -> 
             return form
     log.warning("%s runs on the loop engine, task by task: %s", probe.family.name, reason)
     return None
+
+
+def _complain_of_state(learner: Learner) -> None:
+    """Refuse nets that answer the same question differently the second time."""
+    family, place = learner.family, Stream(0).at("probe", "twice")
+    batch = example(family.domains, learner.shape, 4, place)
+    noise = family.draw(batch, place.at("noise"))
+    for player in family.players:
+        with contextlib.suppress(Exception):  # told where it is run in earnest
+            first, again = (family.loss(player, learner.nets, batch, noise) for _ in range(2))
+            if not torch.allclose(first, again, equal_nan=True):
+                break
+    else:
+        return
+    raise ConfigError(
+        f"family {family.name!r}: the loss of {player!r} differs from one call to the next, on the "
+        "same images and noise. Take what is random from the noise (no dropout), and keep no state "
+        "in nets (no spectral_norm of torch's; `metasearch.models.spectral` has one without)."
+    )
 
 
 def _shared_weights(learner: Learner) -> str:

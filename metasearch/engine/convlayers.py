@@ -44,8 +44,9 @@ class GroupedConvTranspose(GroupedConv):
 
     def forward(self, x: Tensor) -> Tensor:
         """[T * n, in, h, h] to [T * n, out, h', h']."""
-        side = (x.shape[2] - 1) * self.how.stride - 2 * self.how.padding + self.kernel
-        return self.shifted(spread(x, self.weight(), self.how, side))
+        more = self.kernel - 2 * self.how.padding
+        sides = [(n - 1) * self.how.stride + more for n in x.shape[2:]]
+        return self.shifted(spread(x, self.weight(), self.how, sides))
 
 
 class ColumnConv(TaskLayer):

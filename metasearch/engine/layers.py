@@ -160,7 +160,7 @@ class LowRankLinear(TaskLayer):
     def __init__(self, source: nn.Linear, place: str, tasks: int, order: int, steps: int) -> None:
         super().__init__(source, place, tasks, order)
         self.shared = self.start["weight"]
-        self.calls: list[tuple[Tensor, Tensor]] = []
+        self.calls: list[tuple[Tensor, Tensor, int]] = []  # inputs, answer, version of the answer
         self.inputs, self.pulls = Rows(steps), Rows(steps)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -177,12 +177,18 @@ class LowRankLinear(TaskLayer):
         if torch.is_grad_enabled():
             if not y.requires_grad:
                 y.requires_grad_()
-            self.calls.append((flat if self.order == 2 else flat.detach(), y))
+            self.calls.append((flat if self.order == 2 else flat.detach(), y, y._version))
         return y.reshape(*x.shape[:-1], -1)
 
     def probes(self) -> list[Tensor]:
-        """Its outputs so far, and the bias."""
-        return [y for _, y in self.calls] + list(self.fast.values())
+        """Its outputs so far, and the bias.
+
+        Raises:
+            RuntimeError: one was changed in place, so that its gradient is not that of the weights.
+        """
+        if any(y._version != version for _, y, version in self.calls):
+            raise RuntimeError(f"what {self.place.rstrip('.')} answered was changed in place")
+        return [y for _, y, _ in self.calls] + list(self.fast.values())
 
     def norms(self, grads: Sequence[Tensor]) -> Tensor:
         """Through Gram matrices: ||D^T A||^2 = sum of (A A^T) * (D D^T)."""
@@ -197,7 +203,7 @@ class LowRankLinear(TaskLayer):
         """Append this step's inputs and output gradients to the history."""
         super().move(grads[len(self.calls) :], rule, scale)
         keep = self.order == 2 or rule.learns
-        for (inputs, _), out in zip(self.calls, grads, strict=False):
+        for (inputs, *_), out in zip(self.calls, grads, strict=False):
             scaled = out if scale is None else out * _wide(scale, out)
             self.inputs.append(inputs, keep=keep)
             self.pulls.append(rule(self.place + "weight", scaled), keep=keep)
@@ -231,7 +237,7 @@ class LowRankLinear(TaskLayer):
 
     def _factors(self, grads: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Inputs and output gradients of all calls, [T, r, in] and [T, r, out]."""
-        inputs, outs = [a for a, _ in self.calls], list(grads[: len(self.calls)])
+        inputs, outs = [a for a, *_ in self.calls], list(grads[: len(self.calls)])
         if len(outs) == 1:
             return inputs[0], outs[0]
         return torch.cat(inputs, 1), torch.cat(outs, 1)

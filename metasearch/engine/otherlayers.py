@@ -69,9 +69,16 @@ class TaskEmbedding(TaskLayer):
     """A table of vectors of its own for each task."""
 
     def forward(self, index: Tensor) -> Tensor:
-        """Integers [T * n, ...] to vectors [T * n, ..., d]."""
+        """Integers [T * n, ...] to vectors [T * n, ..., d].
+
+        Raises:
+            IndexError: one is not in the table, on the CPU; it would be in the next task's.
+        """
         table = self.fast["weight"]
         size = table.shape[1]
+        if index.is_cpu and ((index < 0) | (index >= size)).any():
+            raise IndexError(f"{self.place.rstrip('.')} has rows 0 to {size - 1}, and was asked for"
+                             f" {int(index.min())} to {int(index.max())}")  # fmt: skip
         first = torch.arange(self.tasks, device=index.device) * size
         shifted = self.by_task(index) + first.reshape(-1, *[1] * index.dim())
         return F.embedding(shifted, table.flatten(0, 1)).reshape(*index.shape, -1)

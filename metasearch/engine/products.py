@@ -9,6 +9,7 @@ another shape.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -105,9 +106,9 @@ def convolve(x: Tensor, w: Tensor, how: Geometry) -> Tensor:
     return found
 
 
-def spread(y: Tensor, w: Tensor, how: Geometry, side: int) -> Tensor:
-    """The transpose of `convolve`: y [T * n, out, h', h'] to images [T * n, in, side, side]."""
-    found: Tensor = _ConvInputs.apply(y, w, how, side)  # type: ignore[no-untyped-call]
+def spread(y: Tensor, w: Tensor, how: Geometry, sides: Sequence[int]) -> Tensor:
+    """The transpose of `convolve`: y [T * n, out, h', w'] to images [T * n, in, *sides]."""
+    found: Tensor = _ConvInputs.apply(y, w, how, tuple(sides))  # type: ignore[no-untyped-call]
     return found
 
 
@@ -130,7 +131,7 @@ class _Conv(Function):
     def backward(ctx: Any, *grads: Tensor) -> Grads:
         (d,), (x, w), (for_x, for_w, _) = grads, ctx.saved_tensors, ctx.needs_input_grad
         return (
-            spread(d, w, ctx.how, x.shape[2]) if for_x else None,
+            spread(d, w, ctx.how, x.shape[2:]) if for_x else None,
             _weights(d, x, ctx.how, w.shape) if for_w else None,
             None,
         )
@@ -144,10 +145,11 @@ class _ConvInputs(Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, y: Tensor, w: Tensor, how: Geometry, side: int) -> Tensor:
+    def forward(ctx: Any, y: Tensor, w: Tensor, how: Geometry, sides: tuple[int, int]) -> Tensor:
         ctx.save_for_backward(y, w)
         ctx.how = how
-        more = side - ((y.shape[2] - 1) * how.stride - 2 * how.padding + w.shape[3])
+        less = 2 * how.padding - w.shape[3]
+        more = [s - (n - 1) * how.stride + less for s, n in zip(sides, y.shape[2:], strict=True)]
         tasks, rows = len(w), len(y) // len(w)
         enough = rows * min(w.shape[1:3]) >= _LONE
         if y.is_cpu and how.stride > 1 and enough:
@@ -188,7 +190,7 @@ class _ConvWeights(Function):
         (d,), (y, x), (for_y, for_x, *_) = grads, ctx.saved_tensors, ctx.needs_input_grad
         return (
             convolve(x, d, ctx.how) if for_y else None,
-            spread(y, d, ctx.how, x.shape[2]) if for_x else None,
+            spread(y, d, ctx.how, x.shape[2:]) if for_x else None,
             None,
             None,
         )

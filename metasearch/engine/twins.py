@@ -50,7 +50,9 @@ class Maker:
     def __call__(self, source: nn.Module, place: str) -> TaskLayer | None:
         """The twin of the layer at ``<net>.<path>.``, or None for one that is not known."""
         own = [place + name for name, _ in source.named_parameters(recurse=False)]
-        if own and not self.moving.intersection(own):
+        if not own:  # a norm without scales, a container: the same for all tasks
+            return None
+        if not self.moving.intersection(own):
             return StillLayer(source, place, self.tasks, self.order)
         kind = self._kind(source)
         return None if kind is None else kind(source, place, self.tasks, self.order)
@@ -62,7 +64,7 @@ class Maker:
             return _convolution(source)
         if type(source) is nn.InstanceNorm2d and not source.track_running_stats:
             return TaskGroupNorm
-        if type(source) is nn.Embedding and source.max_norm is None and not source.sparse:
+        if type(source) is nn.Embedding and _plain_table(source):
             return TaskEmbedding
         return _SIMPLE.get(type(source))
 
@@ -98,6 +100,11 @@ def _convolution(source: nn.Conv2d | nn.ConvTranspose2d) -> type[TaskLayer]:
     narrows = source.stride[0] == 1 and source.in_channels >= WIDE > source.out_channels
     padding, reach = source.padding[0], source.kernel_size[0] - 1
     return TurnedConv if narrows and int(padding) <= reach else ColumnConv
+
+
+def _plain_table(source: nn.Embedding) -> bool:
+    rules = (source.padding_idx, source.max_norm)
+    return not (source.sparse or source.scale_grad_by_freq) and all(x is None for x in rules)
 
 
 def _plain(source: nn.Conv2d | nn.ConvTranspose2d) -> bool:

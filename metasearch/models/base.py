@@ -132,10 +132,27 @@ class Learner:
         """Build and initialise; the weights are a function of `rng`.
 
         Raises:
-            ConfigError: the shape does not suit the architecture.
+            ConfigError: the shape does not suit the architecture, or its nets have parameters that
+                cannot be meta-trained: frozen, not built yet, or shared by two nets.
         """
         with global_torch_draws_from(rng):
-            return Learner(family, shape, dict(family.build(shape)))
+            made = Learner(family, shape, dict(family.build(shape)))
+        made._complain()
+        return made
+
+    def _complain(self) -> None:
+        owners: dict[int, str] = {}
+        for name, p in self.parameters().items():
+            net = name.partition(".")[0]
+            if isinstance(p, nn.parameter.UninitializedParameter):
+                why = "gets its shape at the first call; give the sizes of lazy layers"
+            elif not p.requires_grad:
+                why = "is frozen, and nets are trained whole; register what is constant as a buffer"
+            elif owners.setdefault(id(p), net) != net:
+                why = f"is a parameter of {owners[id(p)]} as well; give each net its own"
+            else:
+                continue
+            raise ConfigError(f"family {self.family.name!r}: {name} {why}.")
 
     def parameters(self) -> Params:
         """The meta-parameters themselves (not copies), by full name."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from metasearch.errors import ConfigError
 
@@ -19,7 +20,8 @@ def multiplying(precision: Precision, device: str) -> Iterator[None]:
 
     `float32` is plain float32 also where torch would round by itself: recent GPUs round the inputs
     of convolutions to ten bits, which is `tf32`. `bf16` rounds inputs to seven bits and answers
-    too. What was set before is set again at the end.
+    too. What was set before is set again at the end. Attention that torch has an operation for
+    takes the form that has second derivatives.
     """
     flags = torch.backends.cuda.matmul, torch.backends.cudnn
     before = [flag.allow_tf32 for flag in flags]
@@ -28,7 +30,10 @@ def multiplying(precision: Precision, device: str) -> Iterator[None]:
         # Backward passes are taken inside as well, so that their products round alike. Rounded
         # weights are not kept: inner steps move the weights in place, and they would be stale.
         kind, rounds = torch.device(device).type, precision == "bf16"
-        with torch.autocast(kind, torch.bfloat16, enabled=rounds, cache_enabled=False):
+        with (
+            torch.autocast(kind, torch.bfloat16, enabled=rounds, cache_enabled=False),
+            sdpa_kernel(SDPBackend.MATH),  # the others cannot be differentiated twice
+        ):
             yield
     finally:
         _allow(flags, before)
