@@ -48,8 +48,8 @@ def test_convolutions_of_each_task_and_all_derivatives(monkeypatch, side, kernel
     assert gradcheck(lambda x, w: convolve(x, w, how), (x, w), fast_mode=True)
     assert gradgradcheck(lambda x, w: convolve(x, w, how), (x, w), fast_mode=True)
     d = y.detach().requires_grad_()
-    assert gradcheck(lambda d, w: spread(d, w, how, side), (d, w), fast_mode=True)
-    assert gradgradcheck(lambda d, w: spread(d, w, how, side), (d, w), fast_mode=True)
+    assert gradcheck(lambda d, w: spread(d, w, how, (side, side)), (d, w), fast_mode=True)
+    assert gradgradcheck(lambda d, w: spread(d, w, how, (side, side)), (d, w), fast_mode=True)
 
 
 def test_adams_written_derivative_is_that_of_its_steps():
