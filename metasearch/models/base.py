@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from metasearch.errors import ConfigError
+from metasearch.models.trainable import complain_of
 from metasearch.rng import Stream, global_torch_draws_from
 from metasearch.tasks.base import Batch, Shape
 
@@ -137,22 +138,8 @@ class Learner:
         """
         with global_torch_draws_from(rng):
             made = Learner(family, shape, dict(family.build(shape)))
-        made._complain()
+        complain_of(made.parameters(), family.name)
         return made
-
-    def _complain(self) -> None:
-        owners: dict[int, str] = {}
-        for name, p in self.parameters().items():
-            net = name.partition(".")[0]
-            if isinstance(p, nn.parameter.UninitializedParameter):
-                why = "gets its shape at the first call; give the sizes of lazy layers"
-            elif not p.requires_grad:
-                why = "is frozen, and nets are trained whole; register what is constant as a buffer"
-            elif owners.setdefault(id(p), net) != net:
-                why = f"is a parameter of {owners[id(p)]} as well; give each net its own"
-            else:
-                continue
-            raise ConfigError(f"family {self.family.name!r}: {name} {why}.")
 
     def parameters(self) -> Params:
         """The meta-parameters themselves (not copies), by full name."""

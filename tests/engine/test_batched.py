@@ -18,7 +18,7 @@ from metasearch.algorithms import ALGORITHMS, MAML, MetaSGD, Reptile
 from metasearch.algorithms.base import MetaStep, inner_losses
 from metasearch.engine import Batched, Loop
 from metasearch.engine.base import InnerLoop, first_rates
-from metasearch.engine.batched import BatchedAdapted, _formulation, formulation
+from metasearch.engine.batched import _formulation, formulation
 from metasearch.engine.convlayers import (
     ColumnConv,
     ColumnConvTranspose,
@@ -26,6 +26,7 @@ from metasearch.engine.convlayers import (
     GroupedConvTranspose,
     TurnedConv,
 )
+from metasearch.engine.folded import BatchedAdapted
 from metasearch.engine.layers import LowRankLinear, Rows, StackedLinear, TaskLayer
 from metasearch.engine.memory import tasks_at_once
 from metasearch.engine.twins import Maker
