@@ -61,7 +61,9 @@ def test_a_signal_ends_a_search_which_the_same_command_ends_later(tmp_path, kind
     out, err = process.communicate(timeout=60)
     assert (out, err) == ("interrupted", "")
     # Which of two came first is not to be told where both came during one call into a library.
-    assert process.returncode in {128 + number for number in numbers}
+    # One that comes while Python itself ends kills it: a shell tells 130 of that as well.
+    code = process.returncode if process.returncode > 0 else 128 - process.returncode
+    assert code in {128 + number for number in numbers}
     assert time.monotonic() - began < 30  # of a promise of 15, on machines with other work
     run = open_run(folder)
     assert run.state == "stopped"
