@@ -176,10 +176,10 @@ def test_trials_of_a_machine_that_is_taken_away_keep_what_they_did_and_no_retry_
     wait_until(lambda: len(lines(account)) == 2, process, within_s=240)
     time.sleep(2.0)
     other = _grow(cluster)
-    began = time.monotonic()
-    give_notice()
     places = list((folder / "trials").iterdir())
     assert len(places) == 2 and not any(map(whole_checkpoints, places))
+    began = time.monotonic()
+    give_notice()  # takes a second or two, within which there may be a checkpoint
     wait_until(lambda: all(map(whole_checkpoints, places)), process, within_s=60)
     kept_s = time.monotonic() - began
     end()
