@@ -1,7 +1,9 @@
 """Every shipped search, end to end and small: `python -m benchmarks.smoke [FILE ...]`.
 
 Four trials of each file in search_spaces/ are searched, the best is exported, and the bundle draws
-from the examples of an unseen task, all by the command that people type. Files over Omniglot need
+from the examples of an unseen task, all by the command that people type. Whether all of it runs is
+asked, and not how good it is: budgets are small, and unseen tasks are adapted to by few steps,
+where a family that draws with a pen takes hundreds. Files over Omniglot need
 ``--omniglot PATH`` and are named as skipped without it. Ends with 1 if anything failed.
 """
 
@@ -13,7 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -27,6 +31,7 @@ SMALL = {
     "trial.judging.tasks": 4,
     "trial.judging.samples": 8,
 }
+STEPS = 10  # of adapting to an unseen task
 
 
 def command(*words: object, cwd: Path) -> str:
@@ -55,10 +60,7 @@ def smoke(file: Path, omniglot: str | None, place: Path) -> None:
     Raises:
         RuntimeError: one of them failed, or left no picture.
     """
-    settings = dict(SMALL)
-    if omniglot and needs_data(file):
-        settings["trial.tasks.path"] = omniglot
-    words = [w for key, value in settings.items() for w in ("-s", f"{key}={value}")]
+    words = [w for setting in small(file, omniglot) for w in ("-s", setting)]
     command("search", file, "--trials", 4, *words, cwd=place)
     command("export", file.stem, "-o", "best", cwd=place)
     picture = place / "drawn.png"
@@ -66,6 +68,26 @@ def smoke(file: Path, omniglot: str | None, place: Path) -> None:
     command("generate", "best", "--support", examples, "-n", 4, "-o", picture, cwd=place)
     if not picture.exists():
         raise RuntimeError("generate left no picture")
+
+
+def small(file: Path, omniglot: str | None) -> list[str]:
+    """What makes a search small, ``path=value`` each; and where its pictures are."""
+    settings: dict[str, Any] = dict(SMALL)
+    settings |= dict.fromkeys(adapting(yaml.safe_load(file.read_text("utf-8"))), STEPS)
+    if omniglot and needs_data(file):
+        settings["trial.tasks.path"] = omniglot
+    return [f"{key}={value}" for key, value in settings.items()]
+
+
+def adapting(node: Any, place: str = "") -> Iterator[str]:
+    """Where in a search file it stands by how many steps unseen tasks are adapted to."""
+    parts = node.items() if isinstance(node, dict) else enumerate(node)
+    for key, value in parts:
+        here = f"{place}.{key}" if place else str(key)
+        if key == "test_steps":
+            yield here
+        elif isinstance(value, dict | list):
+            yield from adapting(value, here)
 
 
 def needs_data(file: Path) -> bool:
