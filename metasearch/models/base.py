@@ -157,8 +157,8 @@ class Learner:
     def adapting(self, part: str) -> frozenset[str]:
         """The parameters that move in an inner loop that adapts only `part`.
 
-        "all"; "head", the last layer of each net; "film", the scales and shifts of normalisation;
-        or the name of one net.
+        "all"; the name of one net; "head", the last layer of each net (where none is called so);
+        or "film", the scales and shifts of normalisation.
 
         Raises:
             ConfigError: the family has no such part.
@@ -170,12 +170,12 @@ class Learner:
                 for m in module.named_modules()
                 if any(True for _ in m[1].parameters(recurse=False))
             ]
-            if part == "head":
+            if part in self.nets or part == "all":
+                own = own if part in {"all", net} else []
+            elif part == "head":
                 own = own[-1:]
-            elif part == "film":
-                own = [m for m in own if isinstance(m[1], _NORMS)]
-            elif part not in {"all", net}:
-                continue
+            else:
+                own = [m for m in own if part == "film" and isinstance(m[1], _NORMS)]
             for path, layer in own:
                 place = f"{net}.{path}." if path else f"{net}."
                 found |= {place + name for name, _ in layer.named_parameters(recurse=False)}

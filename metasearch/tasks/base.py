@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
@@ -61,6 +61,11 @@ class Episodes:
         names = tuple(self.tasks[i] for i in positions)
         parts = pick(self.support), pick(self.query), pick(self.anchor)
         return Episodes(names, *parts, paired=self.paired)
+
+    def each(self, change: Callable[[Batch], Batch]) -> Episodes:
+        """The same episodes with each of their sets changed."""
+        parts = change(self.support), change(self.query), change(self.anchor)
+        return Episodes(self.tasks, *parts, paired=self.paired)
 
 
 @dataclass(frozen=True)

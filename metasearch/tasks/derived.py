@@ -41,6 +41,10 @@ _TRANSFORMS: Mapping[Transform, Callable[[Tensor], Tensor]] = {
     "inverted": lambda x: -x,
     "blurred": lambda x: F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1),
 }
+_PENS: Mapping[Transform, Callable[[Tensor], Tensor]] = {  # steps (dx, dy, pen), y downwards
+    "rotated": lambda t: torch.stack([t[..., 1], -t[..., 0], t[..., 2]], -1),
+    "mirrored": lambda t: torch.cat([-t[..., :1], t[..., 1:]], -1),
+}
 
 
 class SomeTasks(Wrapper):
@@ -122,7 +126,7 @@ class NoisyTasks(Wrapper):
                 found[domain] = torch.where(hit < self._pixels, 2 * light - 1, x)
             return found
 
-        return Episodes(episode.tasks, *(spoil(batch) for batch in _parts(episode)))
+        return episode.each(spoil)
 
     def _mixed(self, episode: Episodes, rng: Stream, **counts: int) -> Episodes:
         """Rows of other train tasks, of `MIXED` in turn."""
@@ -138,14 +142,22 @@ class NoisyTasks(Wrapper):
                 for d, x in rows.items()
             }
 
-        return Episodes(episode.tasks, *(pick(batch) for batch in _parts(others)))
+        return replace(others.each(pick), tasks=episode.tasks)
 
 
 class Transformed(Wrapper):
     """Every image of every task, transformed alike."""
 
     def __init__(self, below: TaskDistribution, settings: object, how: Transform) -> None:
-        """Transform as `how` says."""
+        """Transform as `how` says.
+
+        Raises:
+            DataError: drawings of a pen, of which nothing can be made that looks so.
+        """
+        if "t" in below.domains and how not in _PENS:
+            raise DataError(
+                f"regime shift: no pen draws what is {how}. Set transform to {' or '.join(_PENS)}."
+            )
         super().__init__(below, settings)
         self._how = how
 
@@ -164,11 +176,12 @@ class Transformed(Wrapper):
     ) -> Episodes:
         """One episode of each task, transformed."""
         found = self.below.episodes(tasks, shot=shot, query=query, rng=rng, anchor=anchor)
-        return Episodes(found.tasks, *(self._of(batch) for batch in _parts(found)))
+        return found.each(self._of)
 
     def _of(self, batch: Batch) -> Batch:
         turn = _TRANSFORMS[self._how]
-        return {**batch, **{d: turn(batch[d]).contiguous() for d in image_domains(batch)}}
+        found = {**batch, **{d: turn(batch[d]).contiguous() for d in image_domains(batch)}}
+        return found if "t" not in batch else {**found, "t": _PENS[self._how](batch["t"])}
 
 
 class Shifted(Wrapper):
@@ -271,15 +284,12 @@ class Shifted(Wrapper):
         )
 
 
-def _parts(episodes: Episodes) -> tuple[Batch, Batch, Batch]:
-    return episodes.support, episodes.query, episodes.anchor
-
-
 def _joined(episodes: Sequence[Episodes]) -> Episodes:
     """The tasks of several, one after the other."""
-    batches = zip(*(_parts(one) for one in episodes), strict=True)
+    batches = zip(*((e.support, e.query, e.anchor) for e in episodes), strict=True)
     joined = [{d: torch.cat([b[d] for b in part]) for d in part[0]} for part in batches]
-    return Episodes(tuple(task for one in episodes for task in one.tasks), *joined)
+    names = tuple(task for one in episodes for task in one.tasks)
+    return Episodes(names, *joined, paired=all(one.paired for one in episodes))
 
 
 def _pixels(images: Tensor) -> np.ndarray:

@@ -9,8 +9,11 @@ from typing import Any
 from metasearch.algorithms.anil import ANIL
 from metasearch.algorithms.base import MetaAlgorithm
 from metasearch.algorithms.imaml import IMAML
+from metasearch.algorithms.joint import Joint
 from metasearch.algorithms.maml import MAML
 from metasearch.algorithms.meta_sgd import MetaSGD
+from metasearch.algorithms.reptile import Reptile
+from metasearch.algorithms.scratch import Scratch
 from metasearch.models.adversarial import Wasserstein
 from metasearch.models.base import GenerativeModel
 
@@ -20,7 +23,7 @@ def misfit(algorithm: MetaAlgorithm, model: GenerativeModel) -> str:
 
     What is asked is what a family is made of, not what it is called.
     """
-    for rule in (_second_order, _implicit, _judged_as_a_game, _between_players):
+    for rule in (_second_order, _implicit, _learned_rates, _judged_as_a_game, _between_players):
         if reason := rule(algorithm, model):
             return reason
     return ""
@@ -54,10 +57,16 @@ def _implicit(algorithm: MetaAlgorithm, model: GenerativeModel) -> str:
             "'imaml' solves for the minimum of one loss, and a game of several players has no such "
             "thing: the derivative of its steps is not symmetric. Use maml or reptile."
         )
+    return ""
+
+
+def _learned_rates(algorithm: MetaAlgorithm, model: GenerativeModel) -> str:  # noqa: ARG001
+    if not isinstance(algorithm, IMAML | Joint | Reptile | Scratch):
+        return ""
     if algorithm.inner.rates != "fixed":
         return (
-            "'imaml' looks at where the inner loop ends, which says nothing of its rates. Set "
-            "inner.rates: fixed, or use maml or meta_sgd."
+            f"{algorithm.name!r} differentiates no inner step, so it cannot learn their rates. Set "
+            "inner.rates: fixed, or use maml, anil or meta_sgd."
         )
     return ""
 

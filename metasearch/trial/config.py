@@ -121,6 +121,8 @@ def problems(config: TrialConfig) -> Iterator[Problem]:
         for j, model in enumerate(config.models):
             if reason := misfit(algorithm, model):
                 yield ("algorithms", i), f"does not go with models[{j}]: {reason}"
+        if getattr(algorithm, "outer", "") == "mmd" and config.tasks.query < 2:
+            yield ("tasks", "query"), "is 1, and outer: mmd compares pairs of images; at least 2."
     yield from _misnumbered(config)
     yield from _of_other_domains(config)
     yield from _unbuildable(config)

@@ -138,3 +138,10 @@ def test_the_batched_engine_takes_it_and_draws_the_images_that_the_loop_draws():
         drawn.append(made.family.generate(adapted.nets, support, noise(support, "samples"))["x"])
     assert torch.equal(*drawn)
     assert not torch.equal(drawn[0][:4], drawn[0][4:8])
+
+
+def test_to_adapt_the_head_is_to_adapt_the_net_of_that_name_alone():
+    found = learner((1, 8, 8), width=4)
+    assert {name.split(".")[0] for name in found.adapting("head")} == {"head"}
+    assert found.adapting("head") == {n for n in found.parameters() if n.startswith("head.")}
+    assert found.adapting("place") == {"place.weight"}

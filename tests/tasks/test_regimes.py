@@ -9,9 +9,19 @@ import torch
 from metasearch.errors import ConfigError, DataError
 from metasearch.registry import Schema, revive, to_data
 from metasearch.rng import Stream
-from metasearch.tasks import SOURCES, Arrays, Conditional, Regime, parse_source, summary
+from metasearch.tasks import (
+    SOURCES,
+    Arrays,
+    Conditional,
+    Pairs,
+    Regime,
+    Strokes,
+    parse_source,
+    summary,
+)
 from metasearch.tasks.base import SPLITS
 from metasearch.tasks.derived import MIXED, Transformed
+from metasearch.tasks.pen import render
 from metasearch.tasks.regimes import REGIMES, Clean, Imbalanced, Noisy, Scarce, Shift
 from metasearch.tasks.wrapping import ruler_of
 from tests.tasks.drawings import drawings
@@ -234,6 +244,34 @@ def test_unseen_tasks_may_be_transformed(plain, clean, how):
     if how == "blurred":
         middle = theirs[0, 0, 9:12, 9:12].mean()
         torch.testing.assert_close(mine[0, 0, 10, 10], middle)
+
+
+@pytest.mark.parametrize("how", ["rotated", "mirrored"])
+def test_pens_draw_what_is_shown_where_it_is_transformed(how):
+    shifted = Regime(source=Strokes(size=20, shot=3, query=2), kind=Shift(transform=how)).open()
+    turn = {"rotated": lambda x: x.rot90(1, (2, 3)), "mirrored": lambda x: x.flip(3)}[how]
+    task = shifted.tasks("search")[:1]
+    mine, theirs = (
+        source.episodes(task, shot=3, query=2, rng=Stream(0)).support
+        for source in (shifted, shifted.below)
+    )
+    drawn = render(mine["t"], 20)
+    torch.testing.assert_close(drawn, turn(render(theirs["t"], 20)), rtol=0, atol=1e-4)
+    assert (drawn - render(theirs["t"], 20)).abs().max() > 0.5
+    assert torch.equal(mine["x"], turn(theirs["x"]))
+
+
+def test_no_pen_draws_what_is_blurred():
+    with pytest.raises(DataError, match=r"no pen draws what is blurred. Set transform to rotated"):
+        Regime(source=Strokes(size=20), kind=Shift(transform="blurred")).open()
+
+
+def test_what_belongs_together_in_pairs_does_so_under_a_regime():
+    noisy = Regime(source=Pairs(size=16, shot=4, query=2), kind=Noisy(share=0.5)).open()
+    for opened in (noisy, Transformed(noisy.below, noisy.settings, "mirrored")):
+        for split in ("train", "search"):
+            drawn = opened.episodes(opened.tasks(split), shot=4, query=2, rng=Stream(0))
+            assert drawn.paired and drawn.query["a"].shape == drawn.query["b"].shape
 
 
 def test_shift_needs_a_place_to_go_and_equal_shapes(plain, elsewhere):

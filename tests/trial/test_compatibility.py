@@ -62,7 +62,10 @@ def test_the_table_has_a_row_for_every_algorithm():
         ),
         (MetaSGD(), GAN(spectral=True), "Set first_order: true, or spectral: false"),
         (IMAML(), GAN(), "a game of several players has no such thing"),
-        (IMAML(inner=InnerLoop(rates="per_step")), VAE(), "Set inner.rates: fixed"),
+        *(
+            (kind(inner=InnerLoop(rates="per_step")), VAE(), "Set inner.rates: fixed")
+            for kind in (IMAML, Joint, Reptile, Scratch)
+        ),
         (MAML(outer="mmd"), VAE(), "Set outer: player_losses"),
         (MAML(cross_player="through"), VAE(), "Set cross_player: stop"),
         (MAML(cross_player="through", first_order=True), GAN(), "Set cross_player: stop"),

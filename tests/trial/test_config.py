@@ -75,6 +75,15 @@ def test_a_score_that_needs_more_images_than_there_will_be_is_told(tmp_path):
     assert [path for path, _ in found] == [("judging", "samples")]
 
 
+def test_pairs_of_images_are_asked_for_only_where_there_are_two(tmp_path):
+    outer = [{"name": "maml", "outer": "mmd"}]
+    tree = trial(tmp_path / "x.npz", models=[{"name": "gan"}], algorithms=outer)
+    for query, said in ((1, [("tasks", "query")]), (2, [])):
+        tree["tasks"] |= {"query": query}
+        found = problems(Schema(TrialConfig).build(tree))
+        assert [path for path, message in found if "outer: mmd compares pairs" in message] == said
+
+
 def test_a_device_that_exists_nowhere_is_told_and_one_that_may_is_left_to_the_worker(tmp_path):
     ((path, message),) = told(tmp_path, device="gpu", models=[BARE])
     assert path == ("device",)
