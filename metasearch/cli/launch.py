@@ -12,6 +12,7 @@ from metasearch.cli.report import leave_report
 
 if TYPE_CHECKING:
     from metasearch.search.config import SearchFile
+    from metasearch.search.ledger import Run
     from metasearch.search.run import Summary
 
 Resume = Literal["auto", "never", "must", "extend"]
@@ -59,12 +60,17 @@ def launch(
 def conclude(summary: Summary, *, as_json: bool) -> int:
     """Print how a search ended and what to do next; returns the exit code."""
     from metasearch.cli import facts
+    from metasearch.search.limits import cut_short
 
     run, name = summary.run, called(summary.run.folder)
     if as_json:
         result_json({**facts.of_run(run), "ending": summary.ending})
     else:
         result(status_text(run))
+    if cut := sum(cut_short(trial.outcome) for trial in run.trials):
+        note(
+            f"{cut} trials would go on with a higher limit: {command('resume', name, *_more(run))}"
+        )
     if summary.interrupted:
         note(f"interrupted; nothing that finished is lost. Go on with: {command('resume', name)}")
     elif summary.ending == "failing":
@@ -79,3 +85,13 @@ def conclude(summary: Summary, *, as_json: bool) -> int:
         result(f"  {command('tensorboard', name)}")
         result(f"  {command('export', name, '-o', bundle)}")
     return summary.exit_code
+
+
+def _more(run: Run) -> list[object]:
+    """Twice of each limit, as flags."""
+    limits = {
+        "--time": run.info.time_s and f"{2 * run.info.time_s:.0f}s",
+        "--gradients": run.info.gradients and 2 * run.info.gradients,
+        "--gpu-hours": run.info.gpu_hours and 2 * run.info.gpu_hours,
+    }
+    return [word for flag, value in limits.items() if value for word in (flag, value)]

@@ -28,6 +28,10 @@ Out = Annotated[
 ]
 Trials = Annotated[int | None, typer.Option(help="At most so many trials.")]
 Time = Annotated[str | None, typer.Option(help="Ask no new trials after it: 150s, 20m, 1h30m.")]
+Gradients = Annotated[
+    int | None, typer.Option(help="Gradient evaluations of all trials together, at most.")
+]
+GpuHours = Annotated[float | None, typer.Option(help="Hours of a GPU of all trials, at most.")]
 Seed = Annotated[int | None, typer.Option(help="Of the sampler.")]
 Address = Annotated[
     str | None, typer.Option(envvar="RAY_ADDRESS", help="Of a Ray cluster to join.")
@@ -61,6 +65,8 @@ def search(
     out: Out = None,
     trials: Trials = None,
     time: Time = None,
+    gradients: Gradients = None,
+    gpu_hours: GpuHours = None,
     seed: Seed = None,
     address: Address = None,
     even_open: Open = False,
@@ -89,6 +95,8 @@ def search(
         "name": name,
         "trials": trials,
         "time": time,
+        "gradients": gradients,
+        "gpu_hours": gpu_hours,
         "seed": seed,
         "max_concurrent": max_concurrent,
         "gpus_per_trial": gpus_per_trial,
@@ -110,6 +118,8 @@ def resume(
     *,
     trials: Trials = None,
     time: Time = None,
+    gradients: Gradients = None,
+    gpu_hours: GpuHours = None,
     address: Address = None,
     even_open: Open = False,
     max_concurrent: Concurrent = None,
@@ -118,7 +128,7 @@ def resume(
     backend: Where = None,
     as_json: Json = False,
 ) -> None:
-    """Go on with a run, for longer if --trials or --time say so.
+    """Go on with a run, for longer if --trials, --time or another limit say so.
 
     Example: metasearch resume quickstart --trials 40
     """
@@ -126,6 +136,8 @@ def resume(
     flags = {
         "trials": trials,
         "time": time,
+        "gradients": gradients,
+        "gpu_hours": gpu_hours,
         "max_concurrent": max_concurrent,
         "gpus_per_trial": gpus_per_trial,
         "cpus_per_trial": cpus_per_trial,

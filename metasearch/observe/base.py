@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 UNTOLD = 1e9  # by how much a bound is broken where its score is not told
-
+LIMITS = ("time", "gradients", "gpu_hours")
 Limit = Literal["", "time", "gradients", "gpu_hours"]
 State = Literal["complete", "pruned", "failed"]
 

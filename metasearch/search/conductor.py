@@ -13,12 +13,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from metasearch.errors import ConfigError
-from metasearch.observe.base import Limit, Outcome, SearchInfo, TrialInfo
+from metasearch.observe.base import Outcome, SearchInfo, TrialInfo
 from metasearch.observe.text import gist
 from metasearch.search.audience import Audience
 from metasearch.search.backend import Message, Order, trial_name
 from metasearch.search.files import write_atomically
 from metasearch.search.ledger import Ledger, Record
+from metasearch.search.limits import Spent, cut_short
 from metasearch.search.paddock import Paddock
 from metasearch.search.racing import Pace
 from metasearch.search.revival import revive_report
@@ -69,17 +70,18 @@ class Conductor:
         self._live: dict[int, _Live] = {}
         self._waiting: deque[TrialInfo] = deque()  # asked in an earlier sitting
         self._asked = 0
-        self._gradients, self._trial_s = 0, 0.0  # spent in all trials
+        self._spent = Spent(info, lambda: ledger.lease.elapsed_s)
+        self._cut = False  # whether a limit ended trials that might have gone on
         self._failures: list[str] | None = []  # of this sitting; None once a trial did not fail
 
     def resume(self, past: Sequence[Record]) -> None:
         """Take over what earlier sittings left: end what is at its end, put the rest in a queue."""
         self._asked = len(past)
         done = [(r.info, r.outcome) for r in past if r.outcome]
+        self._cut = any(cut_short(outcome) for _, outcome in done)
         self._audience.opened(self._info, done)
         for record in past:
-            if record.last is not None:
-                self._spend(record.last, None)
+            self._spent.add(record.last)
             if record.outcome is not None:
                 scalars = record.last.scalars if record.last else {}
                 self._paddock.ended(record.info, record.outcome, record.curve, scalars)
@@ -97,8 +99,7 @@ class Conductor:
         for report in reports:
             self._paddock.reported(record.info, report)
         self._live[record.number] = live
-        if live.last:
-            self._spend(live.last, None)
+        self._spent.add(live.last)
 
     def _go_on_with(self, live: _Live) -> None:
         if outcome := self._judge(live) if live.last else None:
@@ -119,24 +120,26 @@ class Conductor:
             return "failing"
         if self._asked >= self._info.trials:
             return "trials"
-        return self._over()
+        return self._spent.limit
 
     @property
     def conclusion(self) -> Ending:
         """Why the sitting ended, once the backend has returned."""
-        spent = "trials" if self._asked >= self._info.trials else self._over()
+        limit = self._spent.limit
+        spent = "trials" if self._asked >= self._info.trials and not self._cut else limit
         return spent if spent and not self._live else self.ending
 
     @property
     def open(self) -> bool:
         """Whether there may be another order, now or later."""
         ending = self.ending
-        return not ending or (bool(self._waiting or self._paddock) and not self.stopping)
+        ready = bool(self._waiting or self._paddock) and not (self.stopping or self._spent.limit)
+        return not ending or ready
 
     @property
     def stopping(self) -> bool:
         """Whether running trials are to pause and stop, or stop at their next report."""
-        return self.ending in {"interrupted", "failing"}
+        return self.ending in {"interrupted", "failing"} or self._spent.late
 
     def next(self) -> Order | None:
         """A trial to run; those asked before come first."""
@@ -169,17 +172,26 @@ class Conductor:
                 return True
         return self.stopping
 
+    def close(self) -> None:
+        """Once the backend has returned: where a limit ended the search, end who is not over.
+
+        They have their checkpoints; a sitting with a higher limit goes on with them.
+        """
+        limit = self._spent.limit
+        if limit and self.ending != "interrupted":
+            for live in tuple(self._live.values()):
+                last = live.last
+                cut = ended_with(last, "pruned", limit) if last else Outcome("pruned", limit)
+                self._end(live, cut)
+
     # What happens behind the desk ---------------------------------------------------------------
 
     def _next(self) -> TrialInfo | None:
         if self._waiting:
             return self._waiting.popleft()
         ending = self.ending
-        last = bool(ending) or self._study.repeating  # who waits goes on before recipes come again
-        if limit := self._over():
-            for trial in self._paddock.everybody:
-                self._end_aside(trial, limit)
-        elif last:
+        # Who waits goes on before recipes come again.
+        if last := bool(ending) or self._study.repeating:
             self._end_beaten()
         return self._paddock.take(last=last) or (None if ending else self._ask())
 
@@ -208,7 +220,7 @@ class Conductor:
 
         It is kept, for a study that is rebuilt knows who ended since, and might judge otherwise.
         """
-        self._spend(report, live.last)
+        self._spent.add(report, live.last)
         live.last = report
         if not report.lost:  # a score of some tasks is none: neither the study nor a plot is told
             live.curve.append((report.step, report.score))
@@ -235,7 +247,7 @@ class Conductor:
             return replace(ended_with(live.last, "pruned", "objective"), detail=silent)
         if live.last.final:
             return ended_with(live.last, "complete", "finished")
-        stopped, limit = self._stopped(live, live.last), self._over()
+        stopped, limit = self._stopped(live, live.last), self._spent.limit
         return stopped or (ended_with(live.last, "pruned", limit) if limit else None)
 
     def _stopped(self, live: _Live, last: Report) -> Outcome | None:
@@ -262,6 +274,7 @@ class Conductor:
         number = live.info.number
         if outcome.state != "failed":
             self._failures = None
+        self._cut = self._cut or cut_short(outcome)
         notes = self._study.notes(number)
         self._ledger.done(live.info, outcome, tuple(live.curve), live.last, notes)
         del self._live[number]
@@ -275,18 +288,6 @@ class Conductor:
     def _end_beaten(self) -> None:
         for trial in self._paddock.everybody:
             if why := self._paddock.beaten(trial):
-                self._end_aside(trial, "race", why)
-
-    def _end_aside(self, trial: TrialInfo, reason: str, detail: str = "") -> None:
-        live = self._live[trial.number]
-        assert live.last is not None, "who waits has reported"
-        self._end(live, replace(ended_with(live.last, "pruned", reason), detail=detail))
-
-    def _over(self) -> Limit:
-        return self._info.over(self._ledger.lease.elapsed_s, self._gradients, self._trial_s)
-
-    def _spend(self, last: Report, before: Report | None) -> None:
-        """Count what a trial spent since its report before."""
-        gradients, seconds = (before.cost.gradients, before.cost.seconds) if before else (0, 0.0)
-        self._gradients += last.cost.gradients - gradients
-        self._trial_s += last.cost.seconds - seconds
+                live = self._live[trial.number]
+                assert live.last is not None, "who waits has reported"
+                self._end(live, replace(ended_with(live.last, "pruned", "race"), detail=why))

@@ -1,7 +1,8 @@
 """The truth of a search: what was asked and what finished, in small files of our own.
 
 `ledger/0007.asked.json` is written before a trial starts, `ledger/0007.done.json` when it is over;
-neither is ever changed. All else in a run folder is derived from them or adds to them. Reading
+neither is ever changed, and the second is taken away only where the limit that ended a trial was
+raised. All else in a run folder is derived from them or adds to them. Reading
 needs neither torch, Ray nor Optuna, and the folder may move: no path in it is absolute.
 """
 
@@ -20,6 +21,7 @@ from metasearch.observe.base import Outcome, SearchInfo, TrialInfo
 from metasearch.search.files import append_line, read_json, sync_folder, to_json, write_atomically
 from metasearch.search.home import home_of
 from metasearch.search.lease import Lease, read_holder
+from metasearch.search.limits import Spent
 from metasearch.search.manifest import revive_info
 from metasearch.search.revival import (
     check_params,
@@ -98,7 +100,8 @@ class Run:
         Those that break a bound are left out, unless all do.
         """
         sign = 1.0 if self.info.direction == "minimize" else -1.0
-        done = [(t, t.outcome.score) for t in self.trials if t.outcome and _usable(t.outcome)]
+        whole = [t for t in self.trials if t.outcome and t.outcome.state == "complete"]
+        done = [(t, t.outcome.score) for t in whole if t.outcome and t.outcome.score is not None]
         if self.info.bounds:
             kept = [pair for pair in done if pair[0].last and self.info.kept(pair[0].last.scalars)]
             done = kept or done
@@ -135,7 +138,8 @@ def open_run(folder: Path) -> Run:
     for record in records:
         with _as_written(folder / "ledger" / _asked(record.number)):
             check_params(record.info, info.draws)
-    over = all(r.outcome for r in records) and _spent(info, records, holder.clock_s)
+    spent = Spent(info, lambda: holder.clock_s, [record.last for record in records])
+    over = (len(records) >= info.trials or spent.limit) and all(r.outcome for r in records)
     state: Literal["running", "finished", "stopped"] = "finished" if over else "stopped"
     return Run(
         folder=folder,
@@ -145,12 +149,6 @@ def open_run(folder: Path) -> Run:
         state="running" if holder.alive else state,
         elapsed_s=holder.clock_s,
     )
-
-
-def _spent(info: SearchInfo, records: Sequence[Record], elapsed_s: float) -> bool:
-    costs = [record.last.cost for record in records if record.last]
-    gradients, seconds = sum(c.gradients for c in costs), sum(c.seconds for c in costs)
-    return len(records) >= info.trials or bool(info.over(elapsed_s, gradients, seconds))
 
 
 def read_records(folder: Path) -> list[Record]:
@@ -263,6 +261,13 @@ class Ledger:
         }
         self._write(_done(info.number), data)
 
+    def reopen(self, number: int) -> None:
+        """Have a trial that a limit ended be without an outcome again."""
+        self.lease.check()
+        name = f"ledger/{_done(number)}"
+        (self.folder / name).unlink()
+        self.home.push(name)
+
     def reported(self, info: TrialInfo, report: Report, *, passed: bool = False) -> None:
         """Add a report to those of its trial; `passed` says that it will be told to go on."""
         self.lease.check()
@@ -285,10 +290,6 @@ class Ledger:
     def close(self) -> None:
         """Give the lease back."""
         self.lease.release()
-
-
-def _usable(outcome: Outcome) -> bool:
-    return outcome.state == "complete" and outcome.score is not None
 
 
 def _asked(number: int) -> str:

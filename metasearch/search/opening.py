@@ -9,12 +9,13 @@ import json
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from metasearch import __version__, space
 from metasearch.errors import RunError
+from metasearch.observe.base import Limit, SearchInfo
 from metasearch.registry import revive, to_data
 from metasearch.search.advisors import SAMPLERS, Auto, Sampler
 from metasearch.search.config import SearchConfig
@@ -23,6 +24,7 @@ from metasearch.search.first import Point
 from metasearch.search.fit import Pick, pick
 from metasearch.search.home import Home
 from metasearch.search.ledger import FORMAT, Ledger, Record, open_run, read_records
+from metasearch.search.limits import Spent, cut_short
 from metasearch.search.manifest import describe
 from metasearch.search.plan import Plan
 
@@ -43,6 +45,7 @@ class Opened:
     past: Sequence[Record]  # by number
     sampler: Sampler  # what `auto` stands for
     first: Sequence[Point]  # what is tried first
+    over: bool  # whether there is nothing left to run
 
 
 def check_home(home: Home, resume: Resume) -> None:
@@ -104,7 +107,25 @@ def open_folder(
         "plugins": dict(plan.plugins),
         "sittings": [*first["sittings"], now],
     })  # fmt: skip
-    return Opened(past, picked.sampler, first_tried)
+    past, limit = _reopened(ledger, plan.info(folder), manifest, past)
+    done = len(past) >= plan.search.trials and all(record.outcome for record in past)
+    return Opened(past, picked.sampler, first_tried, bool(limit) or done)
+
+
+def _reopened(
+    ledger: Ledger, info: SearchInfo, manifest: Mapping[str, Any] | None, past: list[Record]
+) -> tuple[list[Record], Limit]:
+    """Have trials that a limit ended go on if it was raised; returns which limit is reached.
+
+    `gpus_per_trial: auto` stands for what was measured before.
+    """
+    gpus = info.gpus or (manifest["search"].get("gpus", 0.0) if manifest else 0.0)
+    lasts = [record.last for record in past]
+    limit = Spent(replace(info, gpus=gpus), lambda: ledger.lease.elapsed_s, lasts).limit
+    cut = [] if limit else [record.number for record in past if cut_short(record.outcome)]
+    for number in cut:
+        ledger.reopen(number)
+    return read_records(ledger.folder) if cut else past, limit
 
 
 def _first(plan: Plan, begun: Mapping[str, Any] | None) -> list[Point]:

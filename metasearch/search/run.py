@@ -135,12 +135,11 @@ def _sit(
     signals: Signals,
 ) -> Ending:
     # A search that is typed again when all is done has no use for a cluster.
-    over = len(opened.past) >= plan.search.trials and all(r.outcome for r in opened.past)
-    with contextlib.nullcontext() if over else backend, contextlib.ExitStack() as stack:
+    with contextlib.nullcontext() if opened.over else backend, contextlib.ExitStack() as stack:
         signals.rearm()
         signals.raises = backend.in_process
         advice = plan.advice(opened.sampler, opened.first)
-        if plan.search.gpus_per_trial == "auto" and not over:
+        if plan.search.gpus_per_trial == "auto" and not opened.over:
             plan = _sized(plan, ledger, backend)
         study = Study(ledger.folder / "study.journal", plan.space, advice, opened.past)
         stack.callback(study.close)
@@ -148,6 +147,7 @@ def _sit(
         pace = plan.pace(study.spared)
         conductor = Conductor(info, ledger, study, audience, signals, plan.fill, pace)
         conductor.resume(opened.past)
-        if not over:
+        if not opened.over:
             backend.run(conductor)
+        conductor.close()
         return conductor.conclusion
