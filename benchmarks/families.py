@@ -4,8 +4,10 @@ The recipe of a family is the middle of its shipped search space (the first opti
 It is meta-trained at one size of images until the processor time is up, and judged on tasks of
 unseen alphabets, `search` by default: before adapting, after, the paired difference with its
 interval, and the same against the best of the closed-form floors. Samples are compared by MMD, and
-where a family has a likelihood nats are counted, too. The track of a recipe is the score that its
-search space ranks by: what the other says of it is told, and nothing is concluded from it. With
+where a family has a likelihood nats are counted, too; translations are compared with the truth. The
+track of a recipe is the score that its search space ranks by: what the other says of it is told,
+and nothing is concluded from it. Beside MMD stand jittered copies of the support, which it does not
+punish, and C_T, the score `copying` after adapting, which does (below -3 images are copies). With
 ``--omniglot PATH`` all of it happens on that handwriting instead of the built-in glyphs. Families
 that write are given the strokes that are traced in its pictures, and with ``--strokes PATH`` those
 of the drawers as well, in a row of their own.
@@ -29,23 +31,25 @@ import torch
 
 from metasearch import space
 from metasearch.interval import mean_interval, paired_difference
+from metasearch.models.classical import Classical, Kernel
 from metasearch.observe.grid import sample_grid, to_png
 from metasearch.scores import SCORES
 from metasearch.scores.base import Score, lacks
 from metasearch.search.config import SearchFile
 from metasearch.search.process import keep_freed_memory
 from metasearch.tasks import Traced
-from metasearch.tasks.base import Split
-from metasearch.trial.anchors import anchors_of
+from metasearch.tasks.base import Split, TaskId
+from metasearch.trial.anchors import COPIES, UNTOUCHED, anchors_of
 from metasearch.trial.config import Budget, Judging, TrialConfig, from_data
 from metasearch.trial.judge import Panel, judge, scored
 from metasearch.trial.loop import Bench, Trial, open_bench
-from metasearch.trial.report import SampleGrid
+from metasearch.trial.report import FLOOR, KERNEL, MARGINAL, SampleGrid
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
 NOT_A_FAMILY = ("quickstart", "strategies", "regimes", "cgans", "seed-gan", "omniglot-gan")
-TRACKS: tuple[Score, ...] = (SCORES["mmd"](), SCORES["nll"](samples=64))
-COPIERS = ("copies of the support", "jittered copies")  # told apart: to copy is not to draw
+TRACKS: tuple[Score, ...] = (SCORES["mmd"](), SCORES["nll"](samples=64), SCORES["paired"]())
+COPYING: Score = SCORES["copying"]()
+FLOORS = (FLOOR, KERNEL, MARGINAL, UNTOUCHED)  # copies are told apart: to copy is not to draw
 SHOWN = 2  # tasks of each family on the sheet
 
 
@@ -78,8 +82,36 @@ class Row:
     floors: Mapping[str, float]
     best_floor: str
     ahead: tuple[float, float, float]  # after minus that floor, task by task
+    beside: Mapping[str, tuple[float, float, float]]  # after minus each of all floors and anchors
+    copying: Mapping[str, float]  # of samples: z before and after, and of the anchors
     diverged: int
     meta_steps: int
+
+    @staticmethod
+    def of(
+        before: np.ndarray,
+        after: np.ndarray,
+        anchors: Mapping[str, Mapping[str, Any]],
+        tasks: Sequence[TaskId],
+        **told: Any,
+    ) -> Row:
+        """From the score of each task, and what `anchors_of` says of the same tasks."""
+        beside = {
+            name: _gap(after, np.array([found["per_task"][task] for task in tasks]))
+            for name, found in anchors.items()
+        }
+        means = {name: float(found["mean"]) for name, found in anchors.items()}
+        best = min((name for name in FLOORS if name in means), key=lambda name: means[name])
+        return Row(
+            before=tuple(mean_interval(before)),
+            after=tuple(mean_interval(after)),
+            gained=_gap(after, before),
+            floors=means,
+            best_floor=best,
+            ahead=beside[best],
+            beside=beside,
+            **told,
+        )
 
     def line(self, name: str, unit: str) -> str:
         """For a table."""
@@ -92,14 +124,17 @@ class Row:
             _told(self.gained),
             f"{self.floors[self.best_floor]:.1f} ({self.best_floor})",
             _told(self.ahead),
+            _told(self.beside[COPIES[1]]) if COPIES[1] in self.beside else "",
+            f"{self.copying['after']:.1f}" if self.copying else "",
             str(self.meta_steps),
         )
         return f"| {' | '.join(cells)} |"
 
 
 HEAD = (
-    "| family | score | is | before | after | gained | best floor | after - floor | steps |\n"
-    "|---|---|---|---|---|---|---|---|---|"
+    "| family | score | is | before | after | gained | best floor | after - floor "
+    "| after - jitter | C_T | steps |\n"
+    "|---|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -148,10 +183,16 @@ def elsewhere(
 def recipes(
     file: Path, size: int, omniglot: str | None, strokes: str | None
 ) -> Iterator[tuple[str, TrialConfig]]:
-    """What a file is measured on, by the names of its rows: one kind of strokes, or two."""
+    """What a file is measured on, by the names of its rows: both kinds of closed forms, and of
+    strokes where the drawers' own are at hand.
+    """
     pictured = recipe(file, size, omniglot, None)
     if pictured is not None:
         yield file.stem, pictured
+        (model,) = pictured.models
+        if isinstance(model, Classical):
+            kernels = replace(model, kind=Kernel(reach=2))
+            yield f"{file.stem}-kernel", replace(pictured, models=(kernels,))
     if omniglot and strokes and isinstance(getattr(pictured, "tasks", None), Traced):
         written = recipe(file, size, omniglot, strokes)
         assert written is not None, "strokes are at hand"
@@ -181,31 +222,42 @@ def judged(
 ) -> tuple[dict[str, Row], SampleGrid]:
     """What a trial is worth now, by every score that applies; `track` is what it is meant for."""
     config, adapter = trial.config, trial.practice.crown()[0].adapter
-    scores = tuple(s for s in TRACKS if not lacks(adapter.learner.family, s.asks))
+    family = adapter.learner.family
+    scores = tuple(s for s in TRACKS if not lacks(family, s.asks))
     panel = Panel.gather(config, bench.data, bench.features, split, trial.device)
-    panel = replace(panel, scores=scores)
+    panel = replace(panel, scores=(*scores, COPYING))
     after, _, diverged = scored(adapter, config.engine, panel)
     before, _, _ = scored(adapter.still(), config.engine, panel)
     some = replace(panel, episodes=panel.episodes.select(range(SHOWN)), scores=scores[:1])
     verdicts = judge(adapter, config.engine, some)
+    anchors = {
+        score.name: {
+            name: found[split]
+            for name, found in anchors_of(
+                replace(config, score=score),
+                bench,
+                adapter.learner,
+                {split: panel},
+                verdicts.domain,
+            ).items()
+        }
+        for score in panel.scores
+    }
+    z = {"before": before, "after": after}
+    copying = {when: float(values[COPYING.name].mean()) for when, values in z.items()}
+    copying |= {name: float(found["mean"]) for name, found in anchors[COPYING.name].items()}
     rows = {}
     for score in scores:
-        by_score = replace(config, score=score)
-        anchors = anchors_of(by_score, bench, adapter.learner, {split: panel}, verdicts.domain)
-        floors = {name: found[split] for name, found in anchors.items()}
-        real = {name: f for name, f in floors.items() if name.endswith(("pixels", "marginal"))}
-        best = min(real, key=lambda name: float(real[name]["mean"]))
-        there = np.array([real[best]["per_task"][task] for task in panel.tasks])
-        rows[score.name] = Row(
-            score.name == track,
-            tuple(mean_interval(before[score.name])),
-            tuple(mean_interval(after[score.name])),
-            _gap(after[score.name], before[score.name]),
-            {name: float(found["mean"]) for name, found in floors.items()},
-            best,
-            _gap(after[score.name], there),
-            diverged,
-            trial.meta_steps,
+        name = score.name
+        rows[name] = Row.of(
+            before[name],
+            after[name],
+            anchors[name],
+            panel.tasks,
+            track=name == track,
+            copying=copying if score.looks_at == "samples" else {},
+            diverged=diverged,
+            meta_steps=trial.meta_steps,
         )
     return rows, verdicts.grid
 

@@ -1,10 +1,11 @@
-"""What takes no learning: pixels by themselves, and copies. Whatever is learned must beat it."""
+"""What takes no learning: pixels, kernels, copies. Whatever is learned must beat it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
@@ -18,6 +19,11 @@ from metasearch.tasks.base import Batch, Episodes, TaskDistribution, TaskId, ima
 STRENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 TASKS, TASKS_AT_ONCE = 512, 32  # train tasks that are looked at, and how many at a time
 
+# What a kernel density is chosen from; on fewer tasks, as each takes longer.
+KERNEL_TASKS = 64
+SMEARS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
+SHARES = (0.003, 0.01, 0.03, 0.1, 0.3, 0.9)
+REACHES = (0, 1, 2, 3)
 
 TURN, SLANT, GROWTH, SHIFT = 10.0, 0.15, 0.1, 0.05  # degrees, per height, share, share of the side
 
@@ -71,6 +77,61 @@ class PixelFloor:
             ]
             lit = torch.stack(drawn) < p.unsqueeze(1)
             found[domain] = (2 * lit.flatten(0, 1) - 1).to(episodes.support[domain].dtype)
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class KernelFloor:
+    """A mixture of the support's images, each in all places near its own, and of `pixels`.
+
+    A pixel is that of the image that was shifted or, with a chance of `smear`, drawn as `pixels`
+    does, which is a part by itself too. Nats count as those of `PixelFloor`; for grey images they
+    are a bound from below.
+
+    Source: Aitchison & Aitken, "Multivariate binary discrimination by the kernel method", 1976,
+    eq. 2. Differs: what is not copied is drawn from the task's pixels and not evenly; shifts.
+    """
+
+    pixels: PixelFloor
+    smear: float  # between 0 and 1, without them
+    share: float  # weight of `pixels` by themselves, likewise; the rest is shared evenly
+    reach: int  # pixels that an image is shifted at most, each way
+
+    def nll(self, episodes: Episodes) -> Tensor:
+        """Nats per query image given the support, all pixels and domains added up; [tasks]."""
+        n = len(episodes.tasks)
+        nats = torch.zeros(n, dtype=torch.float64)
+        for domain, p in self.pixels.light(episodes.support, n).items():
+            seen, asked = (
+                by_task(_light(b[domain]), n) for b in (episodes.support, episodes.query)
+            )
+            for t in range(n):
+                alone, near = _by_part(seen[t], asked[t], p[t], self.smear, self.reach)
+                nats[t] -= _mixed(alone, near, self.share).mean()
+        return nats
+
+    def sample(self, episodes: Episodes, n: int, rng: Stream) -> Batch:
+        """Draw `n` black-and-white images per task, [tasks * n, c, h, w] in {-1, 1}.
+
+        Images of the support have their turns. What a task gets depends on `rng`, its name and its
+        support only.
+        """
+        tasks, places, found = len(episodes.tasks), _places(self.reach), {}
+        copies = cycled(episodes.support, tasks, n)
+        for domain, p in self.pixels.light(episodes.support, tasks).items():
+            drawn = []
+            for i, images in enumerate(by_task(_light(copies[domain]), tasks)):
+                make = rng.at(episodes.tasks[i], domain).torch()
+                where = torch.randint(len(places), (n,), generator=make).tolist()
+                moved = torch.stack(
+                    [_shifted(x, places[w]) for x, w in zip(images, where, strict=True)]
+                )
+                alone = torch.rand(n, 1, 1, 1, generator=make) < self.share
+                chance = torch.where(
+                    alone, p[i], torch.lerp(moved, p[i].expand_as(moved), self.smear)
+                )
+                drawn.append(torch.rand(chance.shape, dtype=torch.float64, generator=make) < chance)
+            found[domain] = (2 * torch.cat(drawn) - 1).to(episodes.support[domain].dtype)
         return found
 
 
@@ -145,10 +206,72 @@ def beta_bernoulli(source: TaskDistribution, *, shot: int, query: int, seed: int
     return PixelFloor(prior, STRENGTHS[int(nats.argmin())])
 
 
-def _episodes(source: TaskDistribution, shot: int, query: int, place: Stream) -> Iterator[Episodes]:
+def kernel_density(
+    source: TaskDistribution, *, shot: int, query: int, seed: int = 0
+) -> KernelFloor:
+    """Kernels over the pixels of `beta_bernoulli`, set to what suits train tasks.
+
+    Raises:
+        DataError: train tasks have fewer than ``shot + query`` images.
+    """
+    pixels = beta_bernoulli(source, shot=shot, query=query, seed=seed)
+    some = _episodes(source, shot, query, Stream(seed).at("floors"), most=KERNEL_TASKS)
+    each = [
+        torch.stack([_by_setting(pixels, smear, episodes) for smear in SMEARS]) for episodes in some
+    ]
+    settings = list(product(SMEARS, SHARES, REACHES))
+    smear, share, reach = settings[int(torch.stack(each).sum(0).argmin())]
+    return KernelFloor(pixels, smear, share, reach)
+
+
+def _by_setting(pixels: PixelFloor, smear: float, episodes: Episodes) -> Tensor:
+    """Nats of all tasks together, [shares, reaches]: every part is looked at once."""
+    n = len(episodes.tasks)
+    nats = torch.zeros(len(SHARES), len(REACHES), dtype=torch.float64)
+    for domain, p in pixels.light(episodes.support, n).items():
+        seen, asked = (by_task(_light(b[domain]), n) for b in (episodes.support, episodes.query))
+        for t in range(n):
+            alone, near = _by_part(seen[t], asked[t], p[t], smear, max(REACHES))
+            for i, reach in enumerate(REACHES):  # a short reach is the beginning of a long one
+                some = near[: len(seen[t]) * len(_places(reach))]
+                nats[:, i] -= torch.stack([_mixed(alone, some, s).mean() for s in SHARES])
+    return nats
+
+
+def _by_part(
+    support: Tensor, query: Tensor, mean: Tensor, smear: float, reach: int
+) -> tuple[Tensor, Tensor]:
+    """Log-chances of a task's query images by its pixels, [q], and by each copy, [parts, q]."""
+    copies = torch.cat([_shifted(support, place) for place in _places(reach)])
+    p = torch.cat([mean.unsqueeze(0), torch.lerp(copies, mean.expand_as(copies), smear)]).flatten(1)
+    x = query.flatten(1)
+    each = p.log() @ x.T + torch.log1p(-p) @ (1 - x).T
+    return each[0], each[1:]
+
+
+def _mixed(alone: Tensor, near: Tensor, share: float) -> Tensor:
+    copied = near.logsumexp(0) - math.log(len(near))
+    return torch.logaddexp(math.log(share) + alone, math.log1p(-share) + copied)
+
+
+def _places(reach: int) -> list[tuple[int, int]]:
+    """Pixels down and right, the nearest places first."""
+    span = range(-reach, reach + 1)
+    return sorted(product(span, span), key=lambda place: max(map(abs, place)))
+
+
+def _shifted(light: Tensor, place: tuple[int, int]) -> Tensor:
+    """Images [..., h, w] with dark behind them."""
+    down, right = place
+    return F.pad(light, (right, -right, down, -down))
+
+
+def _episodes(
+    source: TaskDistribution, shot: int, query: int, place: Stream, most: int = TASKS
+) -> Iterator[Episodes]:
     """One episode of each of many train tasks, a few tasks at a time."""
     names = list(source.tasks("train"))
-    order = place.at("tasks").numpy().permutation(len(names))[:TASKS]
+    order = place.at("tasks").numpy().permutation(len(names))[:most]
     chosen = [names[i] for i in sorted(order)]
     for part in _parts(chosen):
         yield source.episodes(part, shot=shot, query=query, rng=place.at("episodes"))

@@ -149,7 +149,7 @@ def cheapest(found: Sequence[Judged], sign: float) -> Judged:
 def _rows(found: Sequence[Judged], panel: Panel, bench: Bench, sign: float) -> list[dict[str, Any]]:
     config, first = found[0].candidate.config, found[0]
     learner, domain = first.candidate.adapter.learner, next(iter(first.samples))
-    anchors = anchors_of(config, bench, learner, {"confirm": panel}, domain)
+    anchors = anchors_of(config, bench, learner, {"confirm": panel}, domain, (REAL, FLOOR))
     names = {"score/real": REAL, "score/floor": FLOOR}
     ends = {tag: anchors[n]["confirm"]["mean"] for tag, n in names.items() if n in anchors}
     rows = []

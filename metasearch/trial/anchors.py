@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +13,27 @@ from metasearch.models.base import Learner, noise_per_task
 from metasearch.models.untouched import Untouched
 from metasearch.rng import Stream
 from metasearch.scores.base import Subject, lacks
-from metasearch.scores.floors import Copies, PixelFloor, beta_bernoulli, pixel_marginal
+from metasearch.scores.floors import (
+    Copies,
+    KernelFloor,
+    PixelFloor,
+    beta_bernoulli,
+    kernel_density,
+    pixel_marginal,
+)
 from metasearch.tasks.base import Split
 from metasearch.trial.config import TrialConfig
 from metasearch.trial.judge import Panel, summarise
-from metasearch.trial.report import FLOOR, REAL
+from metasearch.trial.report import FLOOR, KERNEL, MARGINAL, REAL
 
 if TYPE_CHECKING:
     from metasearch.trial.loop import Bench
 
 UNTOUCHED = "input as it is"
+COPIES = ("copies of the support", "jittered copies")
+ANCHORS = (FLOOR, KERNEL, MARGINAL, *COPIES, REAL, UNTOUCHED)
+
+Floor = PixelFloor | KernelFloor | Copies
 
 
 def anchors_of(
@@ -31,29 +42,26 @@ def anchors_of(
     learner: Learner,
     panels: Mapping[Split, Panel],
     domain: str = "x",
+    names: Collection[str] = ANCHORS,
 ) -> dict[str, dict[str, Any]]:
     """Name -> split -> what a floor, or other real images of the same tasks, would score.
 
-    `domain` is what `learner` generates; none of its images is looked at. Copies and real images
-    have no likelihood, so those rows are left out where nats are counted; so are real images where
-    too few are there to be compared. What a model does beyond drawing has neither end. Beside a
-    translator stands one that does nothing.
+    Of `names` alone, for some take seconds to fit. `domain` is what `learner` generates; none of
+    its images is looked at. Copies and real images have no likelihood, so those rows are left out
+    where nats are counted; so are real images where too few are there to be compared. What a model
+    does beyond drawing has neither end. Beside a translator stands one that does nothing.
     """
-    shot, query = config.tasks.shot, config.tasks.query
-    floors: dict[str, PixelFloor | Copies] = {
-        FLOOR: beta_bernoulli(bench.data, shot=shot, query=query),
-        "pixel marginal": pixel_marginal(bench.data, shot=shot),
-        "copies of the support": Copies(jitter=False),
-        "jittered copies": Copies(jitter=True),
-    }
+    floors = _floors(config, bench, names)
     rows: dict[str, dict[str, Any]] = {}
     for split, panel in panels.items():
         subject = bare_subject(config, panel, learner)
         values = {
             name: _of_floor(config, subject, floor, split, domain) for name, floor in floors.items()
         }
-        values[REAL] = _of_real(config, subject, domain)
-        values[UNTOUCHED] = _of_untouched(config, subject)
+        if REAL in names:
+            values[REAL] = _of_real(config, subject, domain)
+        if UNTOUCHED in names:
+            values[UNTOUCHED] = _of_untouched(config, subject)
         for name, found in values.items():
             if found is not None:
                 rows.setdefault(name, {})[split] = summarise(found.numpy(), panel.tasks)
@@ -70,7 +78,7 @@ def ends_of_scale(
     key = (config.tasks, config.score, config.judging, domain)
     if key not in bench.known:
         panel = Panel.gather(config, bench.data, bench.features, "search", "cpu")
-        found = anchors_of(config, bench, learner, {"search": panel}, domain)
+        found = anchors_of(config, bench, learner, {"search": panel}, domain, (REAL, FLOOR))
         ends = {"score/real": REAL, "score/floor": FLOOR}
         bench.known[key] = {
             tag: float(found[name]["search"]["mean"]) for tag, name in ends.items() if name in found
@@ -78,12 +86,25 @@ def ends_of_scale(
     return bench.known[key]
 
 
+def _floors(config: TrialConfig, bench: Bench, names: Collection[str]) -> dict[str, Floor]:
+    data, shot, query = bench.data, config.tasks.shot, config.tasks.query
+    plain, jittered = COPIES
+    fits: dict[str, Callable[[], Floor]] = {
+        FLOOR: lambda: beta_bernoulli(data, shot=shot, query=query),
+        KERNEL: lambda: kernel_density(data, shot=shot, query=query),
+        MARGINAL: lambda: pixel_marginal(data, shot=shot),
+        plain: lambda: Copies(jitter=False),
+        jittered: lambda: Copies(jitter=True),
+    }
+    return {name: fit() for name, fit in fits.items() if name in names}
+
+
 def _of_floor(
-    config: TrialConfig, subject: Subject, floor: PixelFloor | Copies, split: Split, domain: str
+    config: TrialConfig, subject: Subject, floor: Floor, split: Split, domain: str
 ) -> Tensor | None:
     score = config.score
     if score.asks == "likelihood":
-        return floor.nll(subject.episodes) if isinstance(floor, PixelFloor) else None
+        return None if isinstance(floor, Copies) else floor.nll(subject.episodes)
     if score.looks_at != "samples":
         return None
     drawn = floor.sample(subject.episodes, subject.n_samples, Stream(0).at("floor", split))

@@ -19,9 +19,10 @@ from metasearch.models.base import LikelihoodModel, noise_per_task
 from metasearch.models.conditions import conditioned
 from metasearch.registry import at_least
 from metasearch.rng import Stream
-from metasearch.scores.floors import beta_bernoulli, pixel_marginal
+from metasearch.scores.floors import kernel_density, pixel_marginal
 from metasearch.tasks.base import DERIVED, Episodes, Split, TaskDistribution
 from metasearch.trial.judge import settle
+from metasearch.trial.report import FLOOR, KERNEL, MARGINAL
 
 Sampler = Literal["with_replacement", "without_replacement"]
 SAMPLERS: tuple[Sampler, ...] = ("with_replacement", "without_replacement")
@@ -116,19 +117,24 @@ def few_shot_likelihood(
 
 
 def floors(data: TaskDistribution, split: Split, protocol: Protocol) -> dict[str, dict[str, Any]]:
-    """The same of closed-form models: Beta-Bernoulli pixels, and the mean of train pixels.
+    """The same of closed-form models: Beta-Bernoulli pixels, kernels, the mean of train pixels.
 
     Raises:
         DataError: a class has too few images.
     """
-    marginal = pixel_marginal(data, shot=1)
-    fitted = {0: marginal} | {
-        t: beta_bernoulli(data, shot=t, query=protocol.length - t)
-        for t in range(1, protocol.length)
-    }
+    marginal, length = pixel_marginal(data, shot=1), protocol.length
+    kernels = {t: kernel_density(data, shot=t, query=length - t) for t in range(1, length)}
+
+    def of_kernels(episodes: Episodes, t: int) -> Tensor:
+        return (kernels[t] if t else marginal).nll(episodes)
+
+    def of_pixels(episodes: Episodes, t: int) -> Tensor:
+        return (kernels[t].pixels if t else marginal).nll(episodes)
+
     return {
-        "Beta-Bernoulli pixels": curves(lambda e, t: fitted[t].nll(e), data, split, protocol),
-        "pixel marginal": curves(lambda e, _: marginal.nll(e), data, split, protocol),
+        FLOOR: curves(of_pixels, data, split, protocol),
+        KERNEL: curves(of_kernels, data, split, protocol),
+        MARGINAL: curves(lambda e, _: marginal.nll(e), data, split, protocol),
     }
 
 

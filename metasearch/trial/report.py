@@ -11,6 +11,7 @@ import numpy as np
 
 FLOOR = "Beta-Bernoulli pixels"  # what a standardised score counts as 1
 REAL = "real images"  # and what as 0
+KERNEL, MARGINAL = "kernel density", "pixel marginal"  # other floors
 
 
 @dataclass(frozen=True)

@@ -55,9 +55,12 @@ def test_what_reads_handwriting_is_given_glyphs_and_the_other_way_round():
     assert families.elsewhere({"name": "pairs"}, 20, "x.npz", "s.zip") is None
 
 
-@pytest.mark.parametrize("name", ["omniglot-vae", "classical"])
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [("omniglot-vae", ["omniglot-vae"]), ("classical", ["classical", "classical-kernel"])],
+)
 def test_a_family_is_trained_judged_on_both_tracks_and_set_beside_floors(
-    name, tmp_path, monkeypatch, capsys
+    name, kinds, tmp_path, monkeypatch, capsys
 ):
     file = families.SPACES / f"{name}.yaml"
     monkeypatch.setattr(families, "TRACKS", (families.SCORES["mmd"](), families.SCORES["nll"]()))
@@ -67,10 +70,25 @@ def test_a_family_is_trained_judged_on_both_tracks_and_set_beside_floors(
         families.main()
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(f"| {name}")]
     assert [line.split(" | ")[1] for line in rows[:2]] == ["mmd", "nll"]
+    assert {line.split(" | ")[0] for line in rows} == {f"| {row}" for row in kinds}
     kept = json.loads((tmp_path / "glyphs-search.json").read_text())
-    assert kept[name]["nll"]["best_floor"] == "Beta-Bernoulli pixels"
-    assert [kept[name][score]["track"] for score in ("mmd", "nll")] == [False, True]
-    assert kept[name]["mmd"]["floors"]["real images"] < 5
+    for kind in kinds:
+        assert [kept[kind][score]["track"] for score in ("mmd", "nll")] == [False, True]
+        assert kept[kind]["mmd"]["floors"]["real images"] < 5
+        nats = kept[kind]["nll"]
+        floors = {"Beta-Bernoulli pixels", "kernel density", "pixel marginal"}
+        assert set(nats["floors"]) == floors == set(nats["beside"])
+        assert nats["best_floor"] == min(floors, key=lambda one: nats["floors"][one])
+        assert nats["ahead"] == nats["beside"][nats["best_floor"]] and not nats["copying"]
+        assert nats["ahead"][0] == pytest.approx(
+            nats["after"][0] - nats["floors"][nats["best_floor"]]
+        )
+        # Copies count as no floor, but stand beside samples, with the test that finds them out.
+        samples = kept[kind]["mmd"]
+        assert samples["best_floor"] in floors
+        assert {"copies of the support", "jittered copies"} < set(samples["beside"])
+        assert samples["copying"]["copies of the support"] < -3
+        assert {"before", "after"} < set(samples["copying"])
     assert (tmp_path / "glyphs-search.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -86,3 +104,30 @@ def test_a_sheet_takes_recipes_that_show_fewer_images_than_others():
         return families.SampleGrid(("a/b", "a/c"), *pictures)
 
     assert families.sheet({"one": grid(5), "two": grid(4)}).startswith(b"\x89PNG")
+
+
+def test_translations_are_compared_with_the_truth_and_with_doing_nothing():
+    file = families.SPACES / "cyclegan.yaml"
+    ((_, config),) = families.recipes(file, 16, None, None)
+    assert config.score.name in {score.name for score in families.TRACKS}
+    told = {"track": True, "copying": {}, "diverged": 0, "meta_steps": 7}
+    still = {"mean": 6.0, "per_task": {"b": 7.0, "a": 5.0}}
+    after = np.array([4.0, 4.0])
+    row = families.Row.of(after + 1, after, {"input as it is": still}, ("a", "b"), **told)
+    assert (row.best_floor, row.ahead[0], row.gained[0]) == ("input as it is", -2.0, -1.0)
+    columns = families.HEAD.splitlines()[1].count("|")
+    assert row.line("cyclegan", "paired").count("|") == columns
+
+
+def test_copies_stand_beside_samples_and_are_no_floor():
+    tasks, after = ("a", "b"), np.array([4.0, 6.0])
+    flat = {
+        name: {"mean": value, "per_task": dict.fromkeys(tasks, value)}
+        for name, value in (("Beta-Bernoulli pixels", 9.0), ("jittered copies", 3.0))
+    }
+    told = {"track": True, "copying": {"after": -0.25}, "diverged": 0, "meta_steps": 7}
+    row = families.Row.of(after, after, flat, tasks, **told)
+    assert row.best_floor == "Beta-Bernoulli pixels" and row.ahead[0] == -4.0
+    assert row.beside["jittered copies"][0] == 2.0
+    assert row.line("vae", "mmd").split(" | ")[-3].startswith("2.0 [")
+    assert row.line("vae", "mmd").split(" | ")[-2] == "-0.2"

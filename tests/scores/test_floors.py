@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 
 import pytest
 import torch
 
 from metasearch.rng import Stream
+from metasearch.scores import floors
 from metasearch.scores.floors import (
+    REACHES,
+    SHARES,
+    SMEARS,
     STRENGTHS,
     Copies,
+    KernelFloor,
     PixelFloor,
     _moved,
     beta_bernoulli,
+    kernel_density,
     pixel_marginal,
 )
 from metasearch.tasks.base import Episodes
@@ -117,16 +124,102 @@ def test_every_domain_of_a_pair_counts():
 def test_real_handwriting_has_the_floors_it_is_known_for():
     source = Handwriting.open()
     names = source.tasks("search")[::3]
-    marginal, shrunk = [], []
+    marginal, shrunk, kernels = [], [], []
     for shot in (1, 5, 10):
         episodes = source.episodes(names, shot=shot, query=10, rng=Stream(23))
         marginal.append(float(pixel_marginal(source, shot=shot).nll(episodes).mean()))
         shrunk.append(float(beta_bernoulli(source, shot=shot, query=10).nll(episodes).mean()))
+        kernels.append(float(kernel_density(source, shot=shot, query=10).nll(episodes).mean()))
     # A few per cent of ink, about 784 bits of which most are dark: far below 784 ln 2 = 543.
     assert all(140 < nats < 210 for nats in marginal)
     assert max(marginal) - min(marginal) < 8
     assert shrunk == sorted(shrunk, reverse=True)
     assert all(a < b for a, b in zip(shrunk, marginal, strict=True))
+    assert kernels == sorted(kernels, reverse=True)
+    assert all(a < b for a, b in zip(kernels, shrunk, strict=True))
+
+
+def slow_kernel(floor, p, support, image):
+    """-log of the sum over images and places, pixel by pixel."""
+    span = range(-floor.reach, floor.reach + 1)
+    side = image.shape[-1]
+    p, image = p.numpy(), image.numpy()
+    total = floor.share * math.exp(-slow_nats(p, image))
+    weight = (1 - floor.share) / (len(support) * len(span) ** 2)
+    for one, down, right in itertools.product(support, span, span):
+        log = 0.0
+        for i, j in itertools.product(range(side), repeat=2):
+            a, b = i - down, j - right
+            inside = 0 <= a < side and 0 <= b < side
+            copy = (float(one[0, a, b]) + 1) / 2 if inside else 0.0
+            light = (1 - floor.smear) * copy + floor.smear * float(p[0, i, j])
+            x = (float(image[0, i, j]) + 1) / 2
+            log += x * math.log(light) + (1 - x) * math.log(1 - light)
+        total += weight * math.exp(log)
+    return -math.log(total)
+
+
+@pytest.mark.parametrize("reach", [0, 1])
+def test_kernels_are_the_sum_over_images_and_places_written_out(source, episodes, reach):
+    floor = KernelFloor(beta_bernoulli(source, shot=5, query=6), 0.35, 0.15, reach)
+    part = episodes.select([3, 8])
+    few = {"x": part.query["x"].unflatten(0, (2, 6))[:, :2].flatten(0, 1)}
+    found = floor.nll(dataclasses.replace(part, query=few))
+    light = floor.pixels.light(part.support, 2)["x"]
+    support, query = (b["x"].double().unflatten(0, (2, -1)) for b in (part.support, few))
+    for t in range(2):
+        by_hand = sum(slow_kernel(floor, light[t], support[t].numpy(), x) for x in query[t]) / 2
+        assert float(found[t]) == pytest.approx(by_hand, rel=1e-9)
+
+
+def test_the_chances_of_all_images_add_up_to_one_and_are_drawn_as_often():
+    bits = list(itertools.product([-1.0, 1.0], repeat=4))
+    every = torch.tensor(bits).reshape(16, 1, 2, 2)
+    prior = {"x": torch.tensor([[[0.2, 0.4], [0.6, 0.3]]], dtype=torch.float64)}
+    floor = KernelFloor(PixelFloor(prior, 2.0), 0.3, 0.25, 1)
+    support = {"x": every[[9, 14]]}
+    chance = torch.stack([
+        (-floor.nll(Episodes(("t",), support, {"x": x.unsqueeze(0)}, {}))).exp().squeeze(0)
+        for x in every
+    ])  # fmt: skip
+    assert float(chance.sum()) == pytest.approx(1, abs=1e-10)
+    n = 20_000
+    drawn = floor.sample(Episodes(("t",), support, support, {}), n, Stream(26))["x"]
+    assert drawn.dtype == torch.float32
+    code = ((drawn.flatten(1) > 0).long() * torch.tensor([8, 4, 2, 1])).sum(1)
+    often = torch.bincount(code, minlength=16) / n
+    assert float(((often - chance).square() / (chance / n)).sum()) < 40  # chi^2, 15 degrees
+
+
+def test_kernels_are_set_to_what_is_best_on_train_tasks_and_no_other_is_looked_at(monkeypatch):
+    monkeypatch.setattr(floors, "KERNEL_TASKS", 6)
+    fresh = Strokes()
+    floor = kernel_density(fresh, shot=5, query=6, seed=3)
+    assert set(fresh.asked) == {"train"}
+    place = Stream(3).at("floors")
+    names = list(fresh.tasks("train"))
+    order = place.at("tasks").numpy().permutation(len(names))[:6]
+    some = sorted(names[i] for i in order)
+    episodes = fresh.episodes(some, shot=5, query=6, rng=place.at("episodes"))
+    settings = itertools.product(SMEARS, SHARES, REACHES)
+    tried = [KernelFloor(floor.pixels, *one) for one in settings]
+    best = min(tried, key=lambda one: float(one.nll(episodes).mean()))
+    assert (floor.smear, floor.share, floor.reach) == (best.smear, best.share, best.reach)
+    assert floor.pixels.strength == beta_bernoulli(fresh, shot=5, query=6, seed=3).strength
+
+
+def test_kernels_of_a_task_depend_on_no_other_and_each_domain_counts(source, episodes):
+    floor = KernelFloor(beta_bernoulli(source, shot=5, query=6), 0.3, 0.1, 1)
+    part = episodes.select([7, 2])
+    torch.testing.assert_close(floor.nll(part), floor.nll(episodes)[[7, 2]])
+    whole = floor.sample(episodes, 3, Stream(22))["x"].unflatten(0, (24, 3))
+    drawn = floor.sample(part, 3, Stream(22))["x"].unflatten(0, (2, 3))
+    assert torch.equal(drawn, whole[[7, 2]])
+    prior = floor.pixels.prior["x"]
+    two = dataclasses.replace(floor, pixels=PixelFloor({"a": prior, "b": prior}, 4.0))
+    one = dataclasses.replace(floor, pixels=PixelFloor({"x": prior}, 4.0))
+    pairs = ({"a": b["x"], "b": b["x"]} for b in (part.support, part.query, part.query))
+    torch.testing.assert_close(two.nll(Episodes(part.tasks, *pairs)), 2 * one.nll(part))
 
 
 def test_copies_are_the_support_in_turn_and_jittered_ones_lie_near_it(source, episodes):

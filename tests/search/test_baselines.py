@@ -161,7 +161,7 @@ def test_anchors_stand_at_both_ends_of_the_scale(file, score, monkeypatch):
     panels = {"search": Panel.gather(recipe, bench.data, bench.features, "search", "cpu")}
     learner = champion_of(recipe, bench).adapter.learner
     found = anchors_of(recipe, bench, learner, panels)
-    floors = {"Beta-Bernoulli pixels", "pixel marginal"}
+    floors = {"Beta-Bernoulli pixels", "kernel density", "pixel marginal"}
     if score["name"] != "nll":
         floors |= {"copies of the support", "jittered copies", "real images"}
     assert set(found) == floors
@@ -169,6 +169,9 @@ def test_anchors_stand_at_both_ends_of_the_scale(file, score, monkeypatch):
                for entry in found.values())  # fmt: skip
     means = {name: entry["search"]["mean"] for name, entry in found.items()}
     assert means["Beta-Bernoulli pixels"] < means["pixel marginal"]
+    assert anchors_of(recipe, bench, learner, panels, names=["kernel density"]) == {
+        "kernel density": found["kernel density"]
+    }
     if "real images" in means:
         assert means["real images"] < means["Beta-Bernoulli pixels"]
         assert means["real images"] < means["copies of the support"]
@@ -182,7 +185,7 @@ def test_too_few_anchor_images_leave_out_the_row_and_not_the_export(file, monkey
     panels = {"search": Panel.gather(recipe, bench.data, bench.features, "search", "cpu")}
     found = anchors_of(recipe, bench, champion_of(recipe, bench).adapter.learner, panels)
     assert "real images" not in found
-    assert set(found) > {"Beta-Bernoulli pixels", "pixel marginal"}
+    assert set(found) > {"Beta-Bernoulli pixels", "kernel density", "pixel marginal"}
 
 
 @pytest.mark.parametrize("family", list(MODELS))

@@ -186,7 +186,8 @@ def test_the_report_sets_the_winner_beside_baselines_and_floors(run, tmp_path):
     report = export(run, tmp_path / "b", tell=(told := []).append)
     assert report["recipe"] == {"model": "vae", "algorithm": "reptile"}
     assert set(report["baselines"]) == {
-        "joint", "joint + fine-tune", "scratch", "Beta-Bernoulli pixels", "pixel marginal",
+        "joint", "joint + fine-tune", "scratch",
+        "Beta-Bernoulli pixels", "kernel density", "pixel marginal",
     }  # fmt: skip
     assert set(report["against"]) == {"joint", "joint + fine-tune", "scratch"}
     test = report["against"]["scratch"]["test"]

@@ -122,6 +122,9 @@ def test_floors_know_as_much_as_the_recipe_at_each_t():
     marginal = told["pixel marginal"]["without_replacement"]
     assert blobs[0]["mean"] == pytest.approx(marginal[0]["mean"])
     assert blobs[3]["mean"] < blobs[1]["mean"] < blobs[0]["mean"]
+    kernels = told["kernel density"]["without_replacement"]
+    assert kernels[0] == marginal[0]
+    assert max(kernels[t]["mean"] for t in (1, 2, 3)) < kernels[0]["mean"]
     prior = {"x": torch.full((1, 8, 8), 0.5, dtype=torch.float64)}
     blind = PixelFloor(prior, float("inf"))
     coin = curves(lambda e, t: blind.nll(e), data, "test", SHORT)["with_replacement"]
