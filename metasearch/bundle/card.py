@@ -97,16 +97,20 @@ def _remarks(report: Mapping[str, Any]) -> str:
 
 
 def _watched(report: Mapping[str, Any]) -> str:
-    """What else was measured on test tasks, and what adapting takes."""
-    rows = [
-        f"| {name} | {_cell(told.get('test'))} | {told['unit']} |"
-        for name, told in report.get("watched", {}).items()
-    ]
-    if not rows:
+    """What else was measured on test tasks, between its ends, and what adapting takes."""
+    watched = {name: told for name, told in report.get("watched", {}).items() if "test" in told}
+    if not watched:
         return ""
+    ends = list(dict.fromkeys(e for told in watched.values() for e in told["test"]["anchors"]))
+    rows = [f"| watched on test | after | before | {' | '.join([*ends, 'unit'])} |"]
+    rows.append("|---" * (len(ends) + 4) + "|")
+    for name, told in watched.items():
+        test, known = told["test"], told["test"]["anchors"]
+        beside = [_number(test["before"]), *(_number(known.get(end)) for end in ends)]
+        rows.append(f"| {name} | {_cell(test)} | {' | '.join([*beside, told['unit']])} |")
     cost = report["adaptation"]
     return (
-        "\n| watched on test | | |\n|---|---|---|\n" + "\n".join(rows) + "\n\n"
+        "\n" + "\n".join(rows) + "\n\n"
         "`copying` below -3 means copies of the support; `diversity` is 1 for real images, `c2st` "
         f"1/2.\nAdapting to a class takes {cost['gradients']:,} gradient evaluations, "
         f"{cost['seconds']:.2g} s on one CPU thread where this was exported;\nthe model has "
@@ -135,6 +139,10 @@ def _cell(found: Mapping[str, Any] | None) -> str:
     if found["low"] is None:  # of a single task
         return f"{found['mean']:.4g}"
     return f"{found['mean']:.4g} [{found['low']:.4g}, {found['high']:.4g}]"
+
+
+def _number(found: float | None) -> str:
+    return "" if found is None else f"{found:.4g}"
 
 
 def _lines(provenance: Mapping[str, Any]) -> str:

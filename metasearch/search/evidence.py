@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from metasearch.algorithms.mixture import AnyAdapter
+from metasearch.interval import mean_interval
 from metasearch.models.base import noise_per_task
 from metasearch.models.conditions import conditioned
 from metasearch.observe.grid import sample_grid, to_png
@@ -22,14 +23,25 @@ from metasearch.search.baselines import against
 from metasearch.search.confirm import Candidate, panel_of
 from metasearch.search.files import to_json, write_atomically
 from metasearch.tasks.base import Split
-from metasearch.trial.anchors import anchors_of
-from metasearch.trial.judge import Panel, Verdicts, judge, measure, ranking_score, summarise
+from metasearch.trial.anchors import UNTOUCHED, anchors_of
+from metasearch.trial.judge import (
+    Panel,
+    Verdicts,
+    judge,
+    measure,
+    ranking_score,
+    scored,
+    summarise,
+)
 from metasearch.trial.loop import Bench
 from metasearch.trial.population import one_learner
+from metasearch.trial.report import FLOOR, REAL
 
 SHOWN: tuple[Split, ...] = ("search", "confirm", "test")
 GUARDS = ("copying", "diversity", "precision", "recall", "coverage", "c2st", "cost")
 """Looked at beside the score, whether asked for or not, where features and images allow it."""
+BESIDE = (FLOOR, REAL, UNTOUCHED)
+"""What stands beside each of them; beside the score that ranks stand all floors there are."""
 
 
 def gather_evidence(
@@ -61,7 +73,7 @@ def gather_evidence(
             "algorithm": winner.champion.algorithm.name,
         },
         "splits": splits,
-        "watched": _watched(verdicts, panels),
+        "watched": _watched(winner, bench, verdicts, panels),
         "adaptation": _adaptation(winner, panels["search"]),
         "baselines": found | anchors_of(config, bench, learner, plain, domain),
         "against": {
@@ -96,19 +108,32 @@ def _named(name: str, told: Mapping[Split, dict[str, Any]]) -> dict[str, Any]:
 
 
 def _watched(
-    verdicts: Mapping[Split, Verdicts], panels: Mapping[Split, Panel]
+    winner: Candidate,
+    bench: Bench,
+    verdicts: Mapping[Split, Verdicts],
+    panels: Mapping[Split, Panel],
 ) -> dict[str, dict[str, Any]]:
-    """Score name -> its unit and direction, and split -> mean and interval over tasks."""
+    """Score name -> its unit and direction, and split -> mean and interval over tasks.
+
+    With the mean before adapting, and those of `BESIDE` where they have one.
+    """
+    config, learner = winner.config, one_learner(winner.champion)
     found: dict[str, dict[str, Any]] = {}
     for split, panel in panels.items():
-        for score in panel.scores[1:]:
+        rest, domain = replace(panel, scores=panel.scores[1:]), verdicts[split].domain
+        with one_thread():
+            before, _, _ = scored(winner.adapter.still(), config.engine, rest)
+        for score in rest.scores:
             values = verdicts[split].after.get(score.name)
             if values is None:
                 continue
-            told = summarise(values, panel.tasks)
+            told, scoring = summarise(values, panel.tasks), replace(config, score=score)
+            ends = anchors_of(scoring, bench, learner, {split: panel}, domain, BESIDE)
             about = {"unit": score.unit, "direction": score.direction}
             found.setdefault(score.name, about)[split] = {
-                end: told[end] for end in ("mean", "low", "high")
+                **{end: told[end] for end in ("mean", "low", "high")},
+                "before": mean_interval(before[score.name]).mean,
+                "anchors": {name: at[split]["mean"] for name, at in ends.items()},
             }
     return found
 

@@ -27,6 +27,7 @@ from metasearch.search.export import export
 from metasearch.search.ledger import Run, open_run
 from metasearch.tasks.image_tasks import ImageTasks
 from metasearch.trial.loop import bench_for
+from metasearch.trial.report import FLOOR, REAL
 from tests.bundle.conftest import rewrite
 from tests.small import blobs_file, config, searched, trial
 
@@ -485,7 +486,15 @@ def test_guards_are_told_where_features_and_images_allow_it(file, run, tmp_path,
     report = export(searched(tmp_path / "run", tree, trials=1), tmp_path / "b", baselines=())
     assert set(GUARDS) == set(report["watched"])
     assert report["watched"]["cost"]["test"]["mean"] == report["adaptation"]["gradients"] == 6
+    assert report["watched"]["cost"]["test"]["before"] == 0
+    told = report["watched"]["diversity"]["confirm"]
+    assert set(told["anchors"]) == {FLOOR, REAL}
+    assert told["anchors"][FLOOR] != told["mean"] != told["before"]
+    assert report["watched"]["copying"]["test"]["anchors"][REAL] > -3
     card = (tmp_path / "b" / "README.md").read_text()
+    assert (
+        "| watched on test | after | before | Beta-Bernoulli pixels | real images | unit |" in card
+    )
     assert "| copying |" in card and "6 gradient evaluations" in card
 
 
