@@ -40,6 +40,8 @@ class InnerLoop:
             raise ValueError("steps, test_steps, lr, clip and proximal must not be negative")
         if not 0 <= self.momentum < 1:
             raise ValueError("momentum must be at least 0 and below 1")
+        if self.momentum and self.optimizer != "sgd":
+            raise ValueError(f"momentum is of optimizer: sgd; {self.optimizer} has its own")
 
     def moves(self, learner: Learner, player: str) -> int:
         """How often a player of the learner's game moves in all steps."""

@@ -48,6 +48,8 @@ class VAE:
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
         at_least(self, latent=1, beta=0, warmup=0)
+        if self.objective == "seed_literal" and (self.beta, self.warmup) != (1, 0):
+            raise ValueError("beta and warmup weigh a term that objective: seed_literal lacks")
 
     @property
     def domains(self) -> tuple[str, ...]:

@@ -115,15 +115,17 @@ class NoisyTasks(Wrapper):
         return _joined(parts)
 
     def _speckled(self, episode: Episodes, rng: Stream) -> Episodes:
-        """Some pixels of each image are drawn evenly in [-1, 1]."""
+        """Some pixels, and numbers of the steps of a pen, are drawn evenly in [-1, 1]."""
         make = rng.torch()
 
         def spoil(batch: Batch) -> Batch:
             found = dict(batch)
-            for domain in image_domains(batch):
+            for domain in (*image_domains(batch), *(d for d in batch if d == "t")):
                 x = batch[domain]
                 hit, light = (torch.rand(x.shape, generator=make) for _ in range(2))
                 found[domain] = torch.where(hit < self._pixels, 2 * light - 1, x)
+            if "t" in found:
+                found["t"][..., 2].sign_()  # a pen is up or down
             return found
 
         return episode.each(spoil)

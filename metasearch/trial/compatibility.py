@@ -23,7 +23,8 @@ def misfit(algorithm: MetaAlgorithm, model: GenerativeModel) -> str:
 
     What is asked is what a family is made of, not what it is called.
     """
-    for rule in (_second_order, _implicit, _learned_rates, _judged_as_a_game, _between_players):
+    rules = (_second_order, _implicit, _learned_rates, _turns, _judged_as_a_game, _between_players)
+    for rule in rules:
         if reason := rule(algorithm, model):
             return reason
     return ""
@@ -71,6 +72,17 @@ def _learned_rates(algorithm: MetaAlgorithm, model: GenerativeModel) -> str:  # 
     return ""
 
 
+def _turns(algorithm: MetaAlgorithm, model: GenerativeModel) -> str:
+    """Players that shall move several times, and all at once."""
+    if algorithm.inner.play == "simultaneous" and len(set(model.turns)) < len(model.turns):
+        return (
+            f"play: simultaneous moves every player once, and those of {model.name!r} take "
+            f"{len(model.turns)} turns. Set critic_steps and generator_steps to 1, or play: "
+            "alternating."
+        )
+    return ""
+
+
 def _judged_as_a_game(algorithm: MetaAlgorithm, model: GenerativeModel) -> str:
     if isinstance(algorithm, MAML) and algorithm.outer != "player_losses" and _alone(model):
         return (
@@ -87,6 +99,11 @@ def _between_players(algorithm: MetaAlgorithm, model: GenerativeModel) -> str:
         return (
             "cross_player: through follows derivatives from one player's steps into another's, for "
             "which it takes two players and first_order: false. Set cross_player: stop."
+        )
+    if algorithm.outer == "query_critic":
+        return (
+            "outer: query_critic judges by a critic that is forgotten, so nothing is followed into "
+            "its steps. Set cross_player: stop, or outer: player_losses or mmd."
         )
     return ""
 

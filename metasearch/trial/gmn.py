@@ -149,14 +149,15 @@ def curves(
     Raises:
         DataError: a class has too few images.
     """
-    found: dict[str, Any] = {}
-    for sampler in SAMPLERS:
-        sequences = Sequences.draw(data, split, protocol, sampler)
-        found[sampler] = [
+    # All are drawn first: a class with too few images is told before hours of judging.
+    drawn = {sampler: Sequences.draw(data, split, protocol, sampler) for sampler in SAMPLERS}
+    return {
+        sampler: [
             _summary([nats(part, t) for part in sequences.chunks(t)])
             for t in range(protocol.length)
         ]
-    return found
+        for sampler, sequences in drawn.items()
+    }
 
 
 def _nats(adapter: AnyAdapter, engine: Engine, plain: Episodes, protocol: Protocol) -> Tensor:

@@ -261,6 +261,18 @@ def test_pens_draw_what_is_shown_where_it_is_transformed(how):
     assert torch.equal(mine["x"], turn(theirs["x"]))
 
 
+def test_noise_in_pictures_is_noise_in_what_a_pen_learns_from():
+    strokes = Strokes(size=20, shot=3, query=2)
+    noisy = Regime(source=strokes, kind=Noisy(share=1.0, mixed=0.0, pixels=0.5)).open()
+    task = noisy.tasks("train")[:1]
+    mine, theirs = (
+        source.episodes(task, shot=3, query=2, rng=Stream(0)).support["t"]
+        for source in (noisy, noisy.below)
+    )
+    assert 0.35 < (mine[..., :2] != theirs[..., :2]).float().mean() < 0.65
+    assert set(mine[..., 2].unique().tolist()) == {-1.0, 1.0}
+
+
 def test_no_pen_draws_what_is_blurred():
     with pytest.raises(DataError, match=r"no pen draws what is blurred. Set transform to rotated"):
         Regime(source=Strokes(size=20), kind=Shift(transform="blurred")).open()

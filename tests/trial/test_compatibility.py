@@ -27,6 +27,7 @@ SETTINGS = {
     "maml with cross_player: through": (MAML(cross_player="through"),),
     "imaml": (IMAML(),),
 }  # fmt: skip
+AT_ONCE = InnerLoop(play="simultaneous")
 
 
 def table() -> str:
@@ -67,12 +68,20 @@ def test_the_table_has_a_row_for_every_algorithm():
             for kind in (IMAML, Joint, Reptile, Scratch)
         ),
         (MAML(outer="mmd"), VAE(), "Set outer: player_losses"),
+        (Joint(inner=AT_ONCE), GAN(critic_steps=2), "those of 'gan' take 3 turns"),
+        (MAML(cross_player="through", outer="query_critic"), GAN(), "by a critic that is forgotten"),
         (MAML(cross_player="through"), VAE(), "Set cross_player: stop"),
         (MAML(cross_player="through", first_order=True), GAN(), "Set cross_player: stop"),
     ],
 )
 def test_a_misfit_says_why_and_what_to_do(algorithm, family, said):
     assert said in misfit(algorithm, family)
+
+
+def test_players_with_a_turn_each_may_move_at_once():
+    assert not misfit(Joint(inner=AT_ONCE), GAN())
+    assert not misfit(Joint(inner=AT_ONCE), VAE())
+    assert not misfit(MAML(cross_player="through", outer="mmd"), GAN())
 
 
 def test_settings_deep_inside_a_family_are_found():

@@ -18,6 +18,9 @@ BARE = {"name": "vae", "net": {"name": "mlp", "hidden": 4}}
     [
         ({"models": [{"name": "vae", "latent": 0}]}, r"models\[0\]\.latent: .*at least 1, got 0"),
         ({"models": [{"name": "vae", "beta": -1}]}, r"models\[0\]\.beta: .*at least 0, got -1"),
+        ({"models": [{"name": "vae", "objective": "seed_literal", "beta": 2}]}, r"beta and warmup weigh"),
+        ({"algorithms": [{"name": "joint", "inner": {"optimizer": "adam", "momentum": 0.5}}]},
+         "momentum is of optimizer: sgd; adam has its own"),
         ({"models": [{"name": "gan", "latent": -2}]}, r"models\[0\]\.latent: .*at least 1"),
         ({"models": [{"name": "gan", "critic_steps": 0}]}, r"critic_steps must be at least 1"),
         ({"models": [{"name": "gan", "objective": {"name": "wasserstein", "penalty": -1}}]},

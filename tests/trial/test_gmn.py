@@ -51,6 +51,18 @@ def test_classes_are_drawn_alike_and_images_repeat_with_replacement_only():
     assert repeats(drawn["with_replacement"]) == pytest.approx(1 - 0.95**9, abs=0.1)
 
 
+def test_classes_that_are_too_small_are_told_before_anything_is_judged():
+    looked = []
+
+    def nats(episodes, t):
+        looked.append(t)
+        return torch.zeros(len(episodes.tasks))
+
+    with pytest.raises(DataError, match=r"has \d+ images; an episode takes 60 different ones"):
+        curves(nats, Blobs(), "test", Protocol(episodes=3, length=60))
+    assert looked == []
+
+
 def test_the_next_image_is_judged_after_those_before_it():
     sequences = Sequences.draw(Blobs(), "test", SHORT, "without_replacement")
     for t in range(4):
