@@ -69,7 +69,11 @@ def test_the_table_has_a_row_for_every_algorithm():
         ),
         (MAML(outer="mmd"), VAE(), "Set outer: player_losses"),
         (Joint(inner=AT_ONCE), GAN(critic_steps=2), "those of 'gan' take 3 turns"),
-        (MAML(cross_player="through", outer="query_critic"), GAN(), "by a critic that is forgotten"),
+        (
+            MAML(cross_player="through", outer="query_critic"),
+            GAN(),
+            "by a critic that is forgotten",
+        ),
         (MAML(cross_player="through"), VAE(), "Set cross_player: stop"),
         (MAML(cross_player="through", first_order=True), GAN(), "Set cross_player: stop"),
     ],
