@@ -40,13 +40,14 @@ def errors(
 
 
 def table(untouched: np.ndarray, after: Mapping[str, np.ndarray]) -> str:
-    """A row for each start, and the last against the first."""
+    """A row for each start, and the last against each of the others."""
     told = [f"| images left as they are | {_told(mean_interval(untouched))} | |"]
     for start, found in after.items():
         gained = _gap(found, untouched)
         told.append(f"| {start} | {_told(mean_interval(found))} | {gained} |")
-    first, last = next(iter(after)), list(after)[-1]
-    told.append(f"| {last} minus {first} | {_gap(after[last], after[first])} | |")
+    *others, last = after
+    for start in others:
+        told.append(f"| {last} minus {start} | {_gap(after[last], after[start])} | |")
     return "\n".join(told)
 
 
