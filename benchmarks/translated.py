@@ -46,8 +46,7 @@ def table(untouched: np.ndarray, after: Mapping[str, np.ndarray]) -> str:
         gained = _gap(found, untouched)
         told.append(f"| {start} | {_told(mean_interval(found))} | {gained} |")
     *others, last = after
-    for start in others:
-        told.append(f"| {last} minus {start} | {_gap(after[last], after[start])} | |")
+    told += [f"| {last} minus {start} | {_gap(after[last], after[start])} | |" for start in others]
     return "\n".join(told)
 
 
