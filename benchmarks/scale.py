@@ -14,6 +14,7 @@ import functools
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,14 +32,16 @@ from metasearch.rng import Stream
 from metasearch.search.advisors import SAMPLERS
 from metasearch.search.conductor import Conductor
 from metasearch.search.config import SearchConfig
-from metasearch.search.files import append_line, to_json
+from metasearch.search.files import append_line
 from metasearch.search.ledger import Ledger, open_run
 from metasearch.search.local import LocalBackend
 from metasearch.search.ray_backend import RayBackend
 from metasearch.search.run import Plan, run_search
+from metasearch.search.said import line_of
 from metasearch.search.stopping import PRUNERS
 from metasearch.search.study import Study
 
+RACE = "race"  # in the place of a pruner
 LENGTHS = (100, 300, 1000, 3000, 10_000)
 TRIAL = "benchmarks.overhead:trial"
 
@@ -47,15 +50,18 @@ def plan(trials: int, backend: str, sampler: str, pruner: str) -> Plan:
     """The search whose ends are simulated."""
     config = SearchConfig(
         name="scale", backend=backend, trials=trials, max_concurrent=SLOTS,
-        sampler=SAMPLERS[sampler](), pruner=PRUNERS[pruner](),
+        sampler=SAMPLERS[sampler](), pruner=PRUNERS["none" if pruner == RACE else pruner](),
     )  # fmt: skip
     tree = {**SPACE, "pause": 0.0, "pictures": False}
-    return Plan(config, tree, "distance", "", "minimize", reports=REPORTS)
+    return Plan(config, tree, "distance", "", "minimize", reports=REPORTS, races=pruner == RACE)
 
 
 def fill(folder: Path, made: Plan, trials: int) -> None:
-    """Leave `trials` trials that ended in a run folder, two thirds of them pruned."""
-    sampler, pruner = made.search.sampler.name, made.search.pruner.name
+    """Leave `trials` trials that ended in a run folder, two thirds of them pruned.
+
+    Where trials race, those two thirds wait after their first report.
+    """
+    sampler, pruner = made.search.sampler.name, RACE if made.races else made.search.pruner.name
     run_search(plan(1, "local", sampler, pruner), folder, watching(), trial=TRIAL)
     with contextlib.closing(Ledger(folder)) as ledger, _no_sync():
         for number in range(1, trials):
@@ -64,12 +70,16 @@ def fill(folder: Path, made: Plan, trials: int) -> None:
             info = TrialInfo(number, f"{number:04d}", params, {**made.space, **params})
             ledger.asked(info, 0)
             length = REPORTS if rng.uniform() < 1 / 3 else int(rng.integers(2, REPORTS))
+            waits = made.races and length < REPORTS
+            length = 1 if waits else length
             curve = tuple((100 * k, params["x"] + 1 / k) for k in range(1, length + 1))
             last = report(length, curve[-1][1])
             place = ledger.folder / "trials" / info.name
             place.mkdir(parents=True)
-            append_line(place / "reports.jsonl", to_json(last.to_data()))
+            append_line(place / "reports.jsonl", line_of(last, "aside" if waits else ""))
             (ledger.folder / "tensorboard" / info.name).mkdir(parents=True)
+            if waits:
+                continue
             state = "complete" if length == REPORTS else "pruned"
             reason = "finished" if length == REPORTS else "pruner"
             outcome = Outcome(state, reason, last.score, last.low, last.high, last.step)
@@ -96,24 +106,31 @@ def _no_sync() -> Iterator[None]:
 
 
 def go_on(folder: Path, made: Plan) -> dict[str, Any]:
-    """Run the rest of a search, and time what the driver does for it."""
+    """Run the rest of a search, and time what the driver does for it.
+
+    Where trials race, that is half of them and as many orders for those who wait.
+    """
     spent: dict[str, list[float]] = defaultdict(list)
     with contextlib.ExitStack() as stack:
         for part, owner, name in (
             ("open", Study, "__init__"), ("opened", Conductor, "resume"),
-            ("suggest", Study, "ask"), ("report", Conductor, "heard"), ("end", Conductor, "_end"),
+            ("suggest", Study, "ask"), ("order", Conductor, "next"),
+            ("report", Conductor, "heard"), ("end", Conductor, "_end"),
             ("run", LocalBackend if made.search.backend == "local" else RayBackend, "run"),
         ):  # fmt: skip
             call = getattr(owner, name)
             stack.callback(setattr, owner, name, call)
             setattr(owner, name, _timed(spent[part], call))
         before = len(open_run(folder).trials)
-        run = run_search(made, folder, watching(), trial=TRIAL).run
-    live = len(run.trials) - before
+        live = made.search.trials - before
+        stop = [_Stop(2 * live)] if made.races else []
+        run_search(made, folder, [*watching(), *stop], trial=TRIAL)
     ms = {part: 1e3 * np.array(times) for part, times in spent.items()}
     return {
         "suggest_p50": float(np.median(ms["suggest"])),
         "suggest_p99": float(np.percentile(ms["suggest"], 99)),
+        "order_p50": float(np.median(ms["order"])),
+        "order_p99": float(np.percentile(ms["order"], 99)),
         "report_p50": float(np.median(ms["report"])),
         "report_p99": float(np.percentile(ms["report"], 99)),
         "end_p50": float(np.median(ms["end"])),
@@ -121,6 +138,21 @@ def go_on(folder: Path, made: Plan) -> dict[str, Any]:
         "reopen": (sum(spent["open"]) + sum(spent["opened"])),
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
+
+
+class _Stop:
+    """An observer that interrupts the search after so many orders."""
+
+    def __init__(self, orders: int) -> None:
+        self._left = orders
+
+    def started(self, *event: Any) -> None:  # noqa: ARG002
+        self._left -= 1
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def __getattr__(self, event: str) -> Callable[..., None]:
+        return lambda *_, **__: None
 
 
 def _timed(into: list[float], call: Callable[..., Any]) -> Callable[..., Any]:
@@ -152,10 +184,11 @@ def look(folder: Path) -> dict[str, float]:
 
 def measure(length: int, live: int, backend: str, sampler: str, pruner: str) -> dict[str, Any]:
     """One length, in this process."""
+    how = backend, sampler, pruner
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "run"
-        fill(folder, plan(length, backend, sampler, pruner), length)
-        found = go_on(folder, plan(length + live, backend, sampler, pruner))
+        fill(folder, plan(length, *how), length)
+        found = go_on(folder, plan(length + live, *how))
         journal = (folder / "study.journal").stat().st_size / 2**20
         return {"trials": length, **found, "journal_mb": journal, **look(folder)}
 
@@ -169,7 +202,7 @@ def draw(rows: list[dict[str, Any]], file: Path) -> None:
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     lengths = [row["trials"] for row in rows]
-    for key in ("suggest_p50", "suggest_p99", "report_p50", "end_p50", "trial"):
+    for key in ("suggest_p50", "suggest_p99", "order_p50", "report_p50", "end_p50", "trial"):
         left.plot(lengths, [row[key] for row in rows], "o-", label=key.replace("_", " "))
     left.set(xscale="log", yscale="log", xlabel="trials before", ylabel="CPU ms of the driver")
     for key in ("reopen", "read", "status", "best", "--help"):
@@ -182,7 +215,8 @@ def draw(rows: list[dict[str, Any]], file: Path) -> None:
 
 
 COLUMNS = {
-    "trials": "{:.0f}", "suggest_p50": "{:.1f}", "suggest_p99": "{:.1f}", "report_p50": "{:.2f}",
+    "trials": "{:.0f}", "suggest_p50": "{:.1f}", "suggest_p99": "{:.1f}", "order_p50": "{:.1f}",
+    "order_p99": "{:.1f}", "report_p50": "{:.2f}",
     "report_p99": "{:.2f}", "end_p50": "{:.2f}", "trial": "{:.1f}", "reopen": "{:.2f}",
     "read": "{:.2f}", "status": "{:.2f}", "best": "{:.2f}", "--help": "{:.2f}",
     "peak_mb": "{:.0f}", "journal_mb": "{:.1f}",
@@ -196,7 +230,7 @@ def main() -> None:
     parser.add_argument("--live", type=int, default=100, help="trials that are timed")
     parser.add_argument("--backend", choices=["local", "ray"], default="local")
     parser.add_argument("--sampler", choices=list(SAMPLERS), default="tpe")
-    parser.add_argument("--pruner", choices=list(PRUNERS), default="median")
+    parser.add_argument("--pruner", choices=[*PRUNERS, RACE], default="median")
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()

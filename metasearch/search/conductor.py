@@ -20,10 +20,10 @@ from metasearch.search.backend import Message, Order, trial_name
 from metasearch.search.files import write_atomically
 from metasearch.search.ledger import Ledger, Record
 from metasearch.search.limits import Spent, cut_short
+from metasearch.search.pace import Pace
 from metasearch.search.paddock import Paddock
-from metasearch.search.racing import Pace
 from metasearch.search.revival import revive_report
-from metasearch.search.said import ended_with, no_room, untold
+from metasearch.search.said import Answer, ended_with, no_room, untold
 from metasearch.search.signals import Signals
 from metasearch.search.study import Study
 from metasearch.space import dump
@@ -45,6 +45,7 @@ class _Live:
     curve: list[tuple[int, float]] = field(default_factory=list)
     last: Report | None = None
     passed: int = 0  # the step at which an earlier sitting told it to go on
+    aside: bool = False  # whether it was set aside then
 
 
 class Conductor:
@@ -89,24 +90,23 @@ class Conductor:
             if record.outcome is None:
                 self._take_over(record)
         for live in tuple(self._live.values()):
-            self._go_on_with(live)
+            if outcome := self._judge(live) if live.last else None:
+                self._audience.started(live.info)  # it ended, and the driver before it wrote so
+                self._end(live, outcome)
+            elif live.aside:
+                self._paddock.put(live.info)
+            else:
+                self._waiting.append(live.info)
 
     def _take_over(self, record: Record) -> None:
         reports = record.reports()
         curve = [(report.step, report.score) for report in reports]
         live = _Live(record.info, curve, record.lost() or (reports[-1] if reports else None))
-        live.passed = record.passed()
+        live.passed, live.aside = record.answered()
         for report in reports:
             self._paddock.reported(record.info, report)
         self._live[record.number] = live
         self._spent.add(live.last)
-
-    def _go_on_with(self, live: _Live) -> None:
-        if outcome := self._judge(live) if live.last else None:
-            self._audience.started(live.info)  # it was over, and the driver died before it wrote so
-            self._end(live, outcome)
-        elif not self._paddock.put(live.info):
-            self._waiting.append(live.info)
 
     # What a backend sees ------------------------------------------------------------------------
 
@@ -167,7 +167,8 @@ class Conductor:
             if outcome := self._take_down(live, report, message["samples"]):
                 self._end(live, outcome)
                 return True
-            if self._paddock.put(live.info):
+            if live.aside:
+                self._paddock.put(live.info)
                 self._audience.set_aside(live.info)
                 return True
         return self.stopping
@@ -229,7 +230,9 @@ class Conductor:
             )
             self._paddock.reported(live.info, report)
         outcome = self._judge(live)
-        self._ledger.reported(live.info, report, passed=outcome is None)
+        live.aside = outcome is None and self._paddock.waits(live.info)
+        answer: Answer = "" if outcome else "aside" if live.aside else "on"
+        self._ledger.reported(live.info, report, answer)
         if not report.lost:
             grid = SampleGrid(**samples) if samples else None
             self._audience.reported(live.info, Report(**{**vars(report), "samples": grid}))
@@ -286,8 +289,7 @@ class Conductor:
             self._end_beaten()
 
     def _end_beaten(self) -> None:
-        for trial in self._paddock.everybody:
-            if why := self._paddock.beaten(trial):
-                live = self._live[trial.number]
-                assert live.last is not None, "who waits has reported"
-                self._end(live, replace(ended_with(live.last, "pruned", "race"), detail=why))
+        for trial, why in self._paddock.beaten_aside():
+            live = self._live[trial.number]
+            assert live.last is not None, "who waits has reported"
+            self._end(live, replace(ended_with(live.last, "pruned", "race"), detail=why))

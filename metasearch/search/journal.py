@@ -6,7 +6,7 @@ import bisect
 import copy
 import json
 import math
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence, Set
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ class Journal(BaseJournalBackend):  # type: ignore[misc]
 class Storage(JournalStorage):  # type: ignore[misc]
     """Holds all trials of one study, and shows advisors a part of them that does not grow.
 
-    They see the trials that are not over, the `LATEST` asked, and of all the `BEST` in the order of
+    They see the trials that run, the `LATEST` asked, and of all the `BEST` in the order of
     TPE: complete before pruned, then by score. For TPE that is the same density of the good as from
     all trials; that of the bad, in which older trials count ever less, is made of the latest. A
     pruner compares with the trials of late. What is seen depends on the trials alone, not on the
@@ -74,13 +74,30 @@ class Storage(JournalStorage):  # type: ignore[misc]
     def __init__(self, journal: BaseJournalBackend, *, whole: bool = False) -> None:
         """`whole` shows all trials, for samplers whose state is in each of them."""
         super().__init__(journal)
-        self.aside: frozenset[int] = frozenset()  # trials that advisors see as stopped, for now
         self._whole = whole
         self._sign = 1.0
         self._created = 0
-        self._open: list[int] = []  # numbers of trials that are not over
-        self._past: dict[int, FrozenTrial] = {}  # those that are, as far as they are shown
-        self._best: list[tuple[_Rank, int]] = []
+        self._open: set[int] = set()  # numbers of trials that are not over
+        self._aside: set[int] = set()
+        self._past: dict[int, FrozenTrial] = {}  # those that are, and those aside
+        self._ranked: list[tuple[_Rank, int]] = []  # of these, best first
+
+    @property
+    def aside(self) -> Set[int]:
+        """Trials that advisors see as stopped, for now; who runs may turn out well, they hardly."""
+        return self._aside
+
+    @aside.setter
+    def aside(self, numbers: Set[int]) -> None:
+        """Show these so from now on, and no others."""
+        for number in self._aside - numbers:
+            self._take_back(number)
+        for number in numbers - self._aside:
+            self._open.discard(number)
+            trial = copy.copy(self.get_trial(number))
+            trial.state = TrialState.PRUNED
+            self._put(trial)
+        self._aside = {*numbers}
 
     def create_new_study(
         self, directions: Sequence[StudyDirection], study_name: str | None = None
@@ -94,11 +111,17 @@ class Storage(JournalStorage):  # type: ignore[misc]
         """A trial that runs, or that is over if the template is."""
         number: int = super().create_new_trial(study_id, template_trial)
         self._created += 1
-        self._open.append(number)
-        self._forget(self._created - LATEST - 1)
+        self._open.add(number)
         if template_trial is not None and template_trial.state.is_finished():
             self._close(number)
         return number
+
+    def set_trial_intermediate_value(
+        self, trial_id: int, step: int, intermediate_value: float
+    ) -> None:
+        """Whoever reports is not aside."""
+        super().set_trial_intermediate_value(trial_id, step, intermediate_value)
+        self._take_back(trial_id)
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
@@ -116,36 +139,33 @@ class Storage(JournalStorage):  # type: ignore[misc]
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
         """What advisors see, by number."""
-        shown = [*self._past.values(), *(self._still(number) for number in self._open)]
+        numbers = {*range(0 if self._whole else max(0, self._created - LATEST), self._created)}
+        numbers.update(self._open, (number for _, number in self._ranked[:BEST]))
+        shown = [self._past.get(number) or self.get_trial(number) for number in sorted(numbers)]
         shown = [trial for trial in shown if states is None or trial.state in states]
-        shown.sort(key=lambda trial: trial.number)
         return copy.deepcopy(shown) if deepcopy else shown
 
-    def _still(self, number: int) -> FrozenTrial:
-        """A trial that is not over: who runs may turn out well, who was set aside hardly."""
-        trial: FrozenTrial = self.get_trial(number)
-        if number in self.aside:
-            trial = copy.copy(trial)
-            trial.state = TrialState.PRUNED
-        return trial
-
     def _close(self, number: int) -> None:
-        self._open.remove(number)
-        self._past[number] = trial = self.get_trial(number)
-        if self._whole:
-            return
-        rank = _rank(trial, self._sign)
-        if rank is not None:
-            bisect.insort(self._best, (rank, number))
-        worse, self._best = self._best[BEST:], self._best[:BEST]
-        for dropped in (number, *(held for _, held in worse)):
-            self._forget(dropped)
+        self._take_back(number)
+        self._open.discard(number)
+        self._put(self.get_trial(number))
 
-    def _forget(self, number: int) -> None:
-        """Show a trial no longer, unless it is among the latest or the best."""
-        late = self._whole or number >= self._created - LATEST
-        if not late and all(number != held for _, held in self._best):
-            self._past.pop(number, None)
+    def _put(self, trial: FrozenTrial) -> None:
+        self._past[trial.number] = trial
+        if (rank := self._rank(trial)) is not None:
+            bisect.insort(self._ranked, (rank, trial.number))
+
+    def _take_back(self, number: int) -> None:
+        """A trial is not aside any more, if it was."""
+        if number in self._aside:
+            self._aside.discard(number)
+            trial = self._past.pop(number)
+            if (rank := self._rank(trial)) is not None:
+                del self._ranked[bisect.bisect_left(self._ranked, (rank, number))]
+            self._open.add(number)
+
+    def _rank(self, trial: FrozenTrial) -> _Rank | None:
+        return None if self._whole else _rank(trial, self._sign)
 
 
 _Rank = tuple[int, float, float]

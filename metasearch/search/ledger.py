@@ -30,7 +30,7 @@ from metasearch.search.revival import (
     revive_report,
     revive_trial,
 )
-from metasearch.search.said import line_of, passed, read_places, read_reports
+from metasearch.search.said import Answer, answered, line_of, read_places, read_reports
 from metasearch.trial.report import Report
 
 FORMAT = 1
@@ -69,10 +69,10 @@ class Record:
         with _as_written(path := self.folder / "ran_on.jsonl"):
             return read_places(path)
 
-    def passed(self) -> int:
-        """The last step at which it was told to go on; 0 if it never was."""
+    def answered(self) -> tuple[int, bool]:
+        """The last step at which it was told to go on, 0 if it never was; and whether it waits."""
         with _as_written(self._reports):
-            return passed(self._reports)
+            return answered(self._reports)
 
     def _said(self) -> list[Report]:
         with _as_written(self._reports):
@@ -268,11 +268,11 @@ class Ledger:
         (self.folder / name).unlink()
         self.home.push(name)
 
-    def reported(self, info: TrialInfo, report: Report, *, passed: bool = False) -> None:
-        """Add a report to those of its trial; `passed` says that it will be told to go on."""
+    def reported(self, info: TrialInfo, report: Report, answer: Answer = "") -> None:
+        """Add a report to those of its trial, with what it will be told."""
         self.lease.check()
         place = self.folder / "trials" / info.name
-        append_line(place / "reports.jsonl", line_of(report, passed=passed))
+        append_line(place / "reports.jsonl", line_of(report, answer))
         self.home.keep(f"trials/{info.name}/reports.jsonl")
 
     def _write(self, name: str, data: Mapping[str, Any]) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from metasearch.observe.base import Outcome, SearchInfo, TrialInfo
 from metasearch.search.ledger import Record
-from metasearch.search.racing import Pace
+from metasearch.search.pace import Pace
+from metasearch.search.racing import Bar
 from metasearch.trial.report import Report
 
 
@@ -24,19 +25,16 @@ class Paddock:
         self._search = search
         self._trials = trials
         self._aside: dict[str, TrialInfo] = {}
+        self._numbers: set[int] = set()
+        self._tested: Bar | None = None  # which those who wait were last held against
 
     def __len__(self) -> int:
         return len(self._aside)
 
     @property
-    def everybody(self) -> tuple[TrialInfo, ...]:
-        """The trials that wait."""
-        return tuple(self._aside.values())
-
-    @property
     def numbers(self) -> frozenset[int]:
         """Of the trials that wait."""
-        return frozenset(trial.number for trial in self._aside.values())
+        return frozenset(self._numbers)
 
     def reported(self, trial: TrialInfo, report: Report) -> None:
         """Trials race against one that runs, too, unless it breaks a bound."""
@@ -51,7 +49,7 @@ class Paddock:
         scalars: Mapping[str, float],
     ) -> bool:
         """Who ran to the end and keeps all bounds is one to be beaten. Returns whether it leads."""
-        self._aside.pop(trial.name, None)
+        self._leave(trial.name)
         if self._pace is None:
             return False
         if outcome.state == "complete" and curve and self._search.kept(scalars):
@@ -71,19 +69,37 @@ class Paddock:
         pace = self._pace_of(trial)
         return pace.beaten(trial.name) if pace else ""
 
-    def put(self, trial: TrialInfo) -> bool:
-        """Set a trial aside that reported, if it has to wait."""
+    def beaten_aside(self) -> list[tuple[TrialInfo, str]]:
+        """Who waits and need not go on, and why; nobody, if what counts for it has not changed."""
+        bar = self._pace.bar() if self._pace and self._aside else None
+        if bar is None or bar == self._tested:
+            return []
+        self._tested = bar
+        told = [(trial, self.beaten(trial)) for trial in self._aside.values()]
+        return [(trial, why) for trial, why in told if why]
+
+    def waits(self, trial: TrialInfo) -> bool:
+        """Whether a trial that reported has to wait."""
         pace = self._pace_of(trial)
-        if waits := pace is not None and pace.waits(trial.name):
+        return pace is not None and pace.waits(trial.name)
+
+    def put(self, trial: TrialInfo) -> None:
+        """Set a trial aside."""
+        if self._pace:
             self._aside[trial.name] = trial
-        return waits
+            self._numbers.add(trial.number)
+            self._pace.set_aside(trial.name)
 
     def take(self, *, last: bool) -> TrialInfo | None:
         """A trial that goes on now; `last`: there is none to be asked for any more."""
-        if self._pace is None or not self._aside:
-            return None
-        name = self._pace.pick(self._aside, last=last)
-        return self._aside.pop(name) if name else None
+        name = self._pace.pick(last=last) if self._pace else ""
+        return self._leave(name)
+
+    def _leave(self, name: str) -> TrialInfo | None:
+        trial = self._aside.pop(name, None)
+        if trial:
+            self._numbers.discard(trial.number)
+        return trial
 
     def _pace_of(self, trial: TrialInfo) -> Pace | None:
         return self._pace if self._pace and trial.number not in self._pace.spared else None

@@ -19,7 +19,8 @@ from metasearch.search.conductor import Fill
 from metasearch.search.config import SearchConfig, SearchFile
 from metasearch.search.first import REFERENCE, Point, first_points
 from metasearch.search.fit import Job
-from metasearch.search.racing import Pace, Racing
+from metasearch.search.pace import Pace
+from metasearch.search.racing import Racing
 from metasearch.search.share import RECIPES
 from metasearch.search.stopping import Dominated, NoPruner, Pruner
 

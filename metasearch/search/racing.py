@@ -1,29 +1,22 @@
-"""Racing over tasks: best first, and an end for those that cannot catch up any more.
+"""Racing over tasks: settings, the test of two trials, and what a trial has to reach.
 
-After a report a trial that is clearly behind the leader is set aside; it goes on once it no longer
-is, or when all have been asked. For good it is stopped only if it would end clearly behind what the
-leader ended with even if it gained as much as any trial of this search has from where it is. The
-worker looks for that while it judges: a few unseen tasks at a time, the same for all trials, with
-the same noise. NumPy only; a worker that races imports nothing else of the search.
+For good a trial is stopped only if it would end clearly behind what the leader ended with even if
+it gained as much as any trial of this search has from where it is. The worker looks for that while
+it judges: a few unseen tasks at a time, the same for all trials, with the same noise. NumPy only; a
+worker that races imports nothing else of the search.
 """
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from metasearch.registry import component
-from metasearch.trial.report import Report
 
-TINY = 1e-300  # in the place of a score of nothing, to divide by
 ALIKE = 1e-9  # a difference below this share of the scores is rounding
-
-Curve = Sequence[tuple[int, float]]
 
 
 @component
@@ -96,147 +89,6 @@ class Bar:
         where = f"{len(seen)} of {len(self.goal)} tasks"
         still = f", however much it gains ({gain:.0%})" if gain else ""
         return f"worse than {self.leader} on {where}{still}, p {p:.1e}"
-
-
-class Pace:
-    """Knows who leads a search, who may go on, and what the others have to reach."""
-
-    def __init__(
-        self, racing: Racing, sign: float, reports: int, spared: Container[int] = ()
-    ) -> None:
-        """Begin with nobody; a trial that runs to its end makes so many reports.
-
-        Who was set aside counts as running.
-
-        Trials with the numbers in `spared` are raced against, and do not race themselves.
-        """
-        self.spared = spared
-        self._racing = racing
-        self._sign = sign
-        self._reports = reports
-        self._running: dict[str, dict[int, Report]] = {}  # by trial, by step
-        self._best = math.inf
-        self._finished: tuple[str, dict[int, Report]] | None = None  # the best of those
-        self._gains: dict[int, float] = {}  # step -> the largest from there on, as a share
-        self._went_on: Counter[int] = Counter()  # step -> trials that reported again after it
-        self._rivals = 0  # trials that ever reported, and are over
-        self._lags: dict[str, tuple[str, int]] = {}  # who is behind whom, at which step
-
-    def reported(self, name: str, report: Report) -> None:
-        """A trial that runs was judged on all tasks."""
-        made = self._running.setdefault(name, {})
-        made[report.step] = report
-        self._learn([(step, made[step].score) for step in sorted(made)])
-
-    def ended(self, name: str, curve: Curve) -> None:
-        """A trial is over, and none to be beaten."""
-        if self._running.pop(name, None) is None:  # its reports are of an earlier sitting
-            for reports in range(2, len(curve) + 1):
-                self._learn(curve[:reports])
-        self._lags.pop(name, None)
-        self._rivals += bool(curve)
-
-    def finished(self, name: str, curve: Curve, reports: Callable[[], Sequence[Report]]) -> bool:
-        """A trial ran to its end. Returns whether it leads; only then `reports` are read."""
-        self.ended(name, curve)
-        last = self._sign * curve[-1][1]
-        leads = last < self._best
-        if leads:
-            self._best = last
-            self._finished = (name, {report.step: report for report in reports()})
-        return leads
-
-    def _learn(self, curve: Curve) -> None:
-        """What its last report tells of a trial's earlier ones."""
-        *before, (_, last) = curve
-        for step, score in before:
-            gain = self._sign * (score - last) / max(abs(score), TINY)
-            self._gains[step] = max(self._gains.get(step, 0.0), gain)
-        if before:
-            self._went_on[before[-1][0]] += 1
-
-    def bar(self) -> Bar | None:
-        """For a trial that begins or goes on now; None as long as none has finished."""
-        if self._finished is None:
-            return None
-        leader, made = self._finished
-        final, raced = max(made), sorted(made)[self._racing.warmup :]
-        known = {
-            step: self._gains[step]
-            for i, step in enumerate(raced)
-            if self._went_on[step] >= max(1, self._racing.starters / 2**i)
-        }
-        level = self._level(self._rivals + len(self._running))
-        return Bar(leader, self._sign, level, made[final].per_task, {**known, final: 0.0})
-
-    def beaten(self, name: str) -> str:
-        """Why a trial need not go on, after all it reported; empty if it may still win."""
-        bar, made = self.bar(), self._running.get(name)
-        return bar(max(made), made[max(made)].per_task, 1) if bar and made else ""
-
-    def waits(self, name: str) -> bool:
-        """Whether a trial that reported is to be set aside."""
-        made = self._running.get(name, {})
-        if len(made) <= self._racing.warmup:
-            return False
-        return self._gathering() or self._lags_behind(name)
-
-    def pick(self, names: Collection[str], *, last: bool) -> str:
-        """Which of the trials set aside goes on before any other is asked for; empty if none.
-
-        With `last` there is no other, and whoever is left goes on, the most promising first.
-        """
-        if self._gathering() and not last:
-            return ""
-        ahead = [name for name in names if not self._lags_behind(name)]
-        if ahead:
-            return min(ahead, key=lambda name: self._place(self._running[name]))
-        return min(names, key=self._promise, default="") if last else ""
-
-    def _gathering(self) -> bool:
-        """Whether the trials that start together have not all made their first report."""
-        raced = sum(len(made) > self._racing.warmup for made in self._running.values())
-        return self._rivals + raced < self._racing.starters
-
-    def _lags_behind(self, name: str) -> bool:
-        """Whether a trial is clearly worse than the leader at the last rung that both reported.
-
-        Who is behind a leader stays so until either goes on or another leads.
-        """
-        if self._finished is not None:
-            leader, theirs = self._finished
-        elif others := {other: made for other, made in self._running.items() if other != name}:
-            leader, theirs = min(others.items(), key=lambda item: self._place(item[1]))
-        else:
-            return False
-        made = self._running[name]
-        both = made.keys() & theirs.keys()
-        if not both:
-            return False
-        seen = leader, max(both)
-        if self._lags.get(name) != seen:
-            self._lags.pop(name, None)
-            mine, other = made[max(both)].per_task, theirs[max(both)].per_task
-            pairs = np.array([(mine[task], other[task]) for task in mine.keys() & other.keys()])
-            rivals = self._rivals + len(self._running) - 1
-            if len(pairs) and lag(*(self._sign * pairs.T)) <= self._level(rivals):
-                self._lags[name] = seen
-        return name in self._lags
-
-    def _level(self, rivals: int) -> float:
-        return self._racing.alpha / max(rivals, 1) / self._reports / 2
-
-    def _place(self, made: Mapping[int, Report]) -> tuple[float, float]:
-        """Who came furthest leads, and of those the best."""
-        step, report = max(made.items())
-        score = self._sign * report.score
-        return (-step, score) if math.isfinite(score) else (0, math.inf)
-
-    def _promise(self, name: str) -> float:
-        """How far behind the leader a trial was at its last report; low is good."""
-        step, report = max(self._running[name].items())
-        theirs = self._finished[1].get(step) if self._finished else None
-        return self._sign * (report.score - theirs.score) if theirs else math.inf
 
 
 def lag(mine: np.ndarray, other: np.ndarray) -> float:

@@ -13,12 +13,15 @@ from metasearch.search.files import read_lines, to_json
 from metasearch.search.revival import revive_report
 from metasearch.trial.report import Report
 
-_PASSED = "passed"  # in a line: the trial was told to go on from there
+Answer = Literal["", "on", "aside"]
+"""What a report was answered: that the trial is over, may go on from there, or has to wait."""
+
+_PASSED = "passed"  # in a line: an answer that is not empty
 
 
-def line_of(report: Report, *, passed: bool) -> str:
+def line_of(report: Report, answer: Answer) -> str:
     """A report as a line, with what it was answered."""
-    return to_json(report.to_data() | ({_PASSED: True} if passed else {}))
+    return to_json(report.to_data() | ({_PASSED: answer} if answer else {}))
 
 
 def read_reports(path: Path) -> list[Report]:
@@ -27,14 +30,15 @@ def read_reports(path: Path) -> list[Report]:
     return [revive_report(line) for line in lines]
 
 
-def passed(path: Path) -> int:
-    """The last step at which a trial was told to go on; 0 if it never was.
+def answered(path: Path) -> tuple[int, bool]:
+    """The last step at which a trial was told to go on, 0 if it never was, and whether it waits.
 
     What reported once more had been told so, even if that was not written down.
     """
     lines = list(read_lines(path))
     told = [line["step"] for line in lines if line.get(_PASSED)]
-    return max([0, *told, *(line["step"] for line in lines[:-1])])
+    waits = bool(lines) and lines[-1].get(_PASSED) == "aside"
+    return max([0, *told, *(line["step"] for line in lines[:-1])]), waits
 
 
 def read_places(path: Path) -> list[str]:

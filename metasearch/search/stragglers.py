@@ -55,8 +55,8 @@ def _gaps(trial: Record) -> Iterator[float]:
 def _heard_at(trial: Record) -> float:
     """When a running trial last began or reported, in unix time; 0 if it does not run."""
     begun, said = (_changed(trial.folder / name) for name in ("ran_on.jsonl", "reports.jsonl"))
-    waits = said >= begun and any(r.step > trial.passed() for r in trial.reports()[-1:])
-    return 0.0 if waits else max(begun, said)
+    _, waits = trial.answered()
+    return 0.0 if waits and said >= begun else max(begun, said)
 
 
 def _changed(path: Path) -> float:

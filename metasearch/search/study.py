@@ -238,7 +238,7 @@ class Study:
         trial = Trial(self._study, record.number)
         curve = Trial(self._curves, record.number) if self._advice.also else trial
         live = self._live[record.number] = _Live(trial, curve)
-        passed = record.passed()
+        passed, _ = record.answered()
         for report in record.reports():
             self.report(
                 record.number, report.step, report.score, report.scalars, judge=not report.final

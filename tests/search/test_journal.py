@@ -95,6 +95,34 @@ def test_the_latest_the_best_and_the_open_are_seen_in_whatever_order_they_end(
     assert study.best_trial.number == best[0].number
 
 
+def test_who_is_aside_is_seen_as_stopped_and_only_if_late_or_best(make, monkeypatch):
+    monkeypatch.setattr(journal, "LATEST", 10)
+    monkeypatch.setattr(journal, "BEST", 3)
+    study = make()
+    asked = [study.ask(SPACE) for _ in range(40)]
+    for trial in asked[:30]:
+        trial.report(trial.params["x"], 1)
+    best = [t.number for t in sorted(asked[:30], key=lambda trial: trial.params["x"])]
+    aside = frozenset(range(30)) - {best[0]}  # who runs
+    study._storage.aside = aside
+    seen = {t.number: t.state for t in study.get_trials(deepcopy=False)}
+    assert seen == {
+        **dict.fromkeys(best[1:4], TrialState.PRUNED),
+        **dict.fromkeys((best[0], *range(30, 40)), TrialState.RUNNING),
+    }
+    asked[best[2]].report(-1.0, 2)  # it goes on
+    seen = {t.number: t.state for t in study.get_trials(deepcopy=False)}
+    assert seen[best[2]] is TrialState.RUNNING and best[4] in seen
+    study._storage.aside = aside  # and waits again
+    (again,) = (t for t in study.get_trials(deepcopy=False) if t.number == best[2])
+    assert again.state is TrialState.PRUNED and len(again.intermediate_values) == 2
+    study.tell(asked[best[1]], state=TrialState.PRUNED)
+    study.tell(asked[best[3]], state=TrialState.FAIL)
+    study._storage.aside = aside - {best[1], best[3]}
+    seen = {t.number: t.state for t in study.get_trials(deepcopy=False)}
+    assert seen.keys() == {best[0], best[1], best[2], best[4], *range(30, 40)}
+
+
 def test_a_short_search_is_seen_as_it_is(make):
     study = make()
     study.add_trials(list(trials(60, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)))

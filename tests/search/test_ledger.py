@@ -76,12 +76,16 @@ def test_numbers_that_are_not_finite_come_back_as_nan(tmp_path):
 def test_where_a_trial_was_told_to_go_on_is_known(tmp_path):
     ledger = a_run(tmp_path / "r", [None])
     record = read_records(tmp_path / "r")[0]
-    assert record.passed() == 0, "it reported, and nobody answered"
+    assert record.answered() == (0, False), "it reported, and nobody answered"
     ledger.reported(record.info, a_report(200))
-    assert record.passed() == 100, "or it would not have reported again"
-    ledger.reported(record.info, a_report(300), passed=True)
-    assert record.passed() == 300
-    assert record.reports() == [a_report(step) for step in (100, 200, 300)]
+    assert record.answered() == (100, False), "or it would not have reported again"
+    ledger.reported(record.info, a_report(300), "on")
+    assert record.answered() == (300, False)
+    ledger.reported(record.info, a_report(400), "aside")
+    assert record.answered() == (400, True)
+    ledger.reported(record.info, a_report(500), "on")
+    assert record.answered() == (500, False)
+    assert record.reports() == [a_report(step) for step in (100, 200, 300, 400, 500)]
 
 
 def test_a_folder_may_move(tmp_path):

@@ -18,10 +18,12 @@ from scipy.stats import wilcoxon
 
 from metasearch.errors import ConfigError
 from metasearch.rng import Stream
+from metasearch.search import pace as pace_module
 from metasearch.search.config import Constraint, SearchFile
 from metasearch.search.first import Point
 from metasearch.search.ledger import Record, open_run
-from metasearch.search.racing import Bar, Pace, Racing, behind, lag, signed_rank
+from metasearch.search.pace import Pace
+from metasearch.search.racing import Bar, Racing, behind, lag, signed_rank
 from metasearch.search.run import run_search
 from metasearch.search.stopping import NoPruner
 from metasearch.trial.report import Cost, Report
@@ -117,24 +119,115 @@ def test_what_may_still_be_gained_is_known_when_enough_trials_went_on():
 
 
 def test_starters_wait_for_each_other_and_then_the_best_goes_on():
-    pace, waiting = Pace(Racing(starters=3), 1.0, RUNGS), []
+    pace = Pace(Racing(starters=3), 1.0, RUNGS)
     for name, score in {"a": 5.0, "b": 2.0, "c": 9.0}.items():
         pace.reported(name, made(1, score))
-        assert pace.waits(name) == (name != "b" or len(waiting) < 2)
-        waiting.append(name)
-        assert pace.pick(waiting, last=False) == ("b" if name == "c" else "")
+        assert pace.waits(name), "for the others, and then, as c, for b"
+        pace.set_aside(name)
+        assert pace.pick(last=False) == ("b" if name == "c" else "")
 
 
 def test_who_waits_goes_on_when_nobody_is_ahead_any_more():
     pace = Pace(Racing(starters=1), 1.0, RUNGS)
-    pace.reported("slow", made(1, 5.0))
-    pace.reported("slower", made(1, 6.0))
-    pace.reported("fast", made(1, 3.0))
+    for name, score in {"slow": 5.0, "slower": 6.0, "fast": 3.0}.items():
+        pace.reported(name, made(1, score))
     pace.reported("fast", made(2, 2.5))
-    assert pace.waits("slow") and not pace.pick(["slow", "slower"], last=False)
-    assert pace.pick(["slow", "slower"], last=True) == "slow", "with nobody left to be asked for"
+    assert pace.waits("slow")
+    for name in ("slow", "slower"):
+        pace.set_aside(name)
+    assert not pace.pick(last=False)
+    assert pace.pick(last=True) == "slow", "with nobody left to be asked for"
+    pace.set_aside("slow")
     pace.ended("fast", [(1, 3.0), (2, 2.5)])
-    assert pace.pick(["slower", "slow"], last=False) == "slow"
+    assert pace.pick(last=False) == "slow"
+
+
+def test_who_waits_is_not_compared_again_while_nothing_changes(monkeypatch):
+    """Nothing grows with the trials that wait, for an order or a report."""
+    told = []
+    monkeypatch.setattr(pace_module, "lag", lambda *pairs: told.append(1) or lag(*pairs))
+    pace = Pace(Racing(starters=1), 1.0, RUNGS)
+    run_to_the_end(pace, "leads", 5.0, 4.0, 3.0, 2.0)
+    for i in range(50):
+        pace.reported(f"{i}", made(1, 7.0 + i))
+        assert pace.waits(f"{i}")
+        pace.set_aside(f"{i}")
+    for turn in range(50):
+        assert pace.pick(last=True) == f"{turn}", "the nearest first"
+    assert len(told) == 50
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_who_goes_on_is_as_the_reports_say_whatever_was_asked_on_the_way(seed):
+    """A pace that is asked all the time, and one that is told the same and asked once."""
+    rng = Stream(seed).at("pace").numpy()
+    racing = Racing(starters=int(rng.integers(1, 5)), alpha=0.5)
+    quality, luck = rng.normal(size=12), rng.normal(size=(12, RUNGS, TASKS))
+    asked, told, aside, runs = Pace(racing, 1.0, RUNGS), [], [], {}
+
+    def again():
+        pace = Pace(racing, 1.0, RUNGS)
+        for call in told:
+            call(pace)
+        for name in aside:
+            pace.set_aside(name)
+        return pace
+
+    def tell(call):
+        told.append(call)
+        call(asked)
+
+    new = [str(i) for i in range(12)]
+    while new or runs or aside:
+        last = not new
+        picked = again().pick(last=last)
+        assert asked.pick(last=last) == picked
+        name = picked or (new.pop(0) if new else "")
+        if picked:
+            aside.remove(picked)
+        made = runs.setdefault(name, [])
+        scores = 20 + quality[int(name)] - len(made) + luck[int(name), len(made)]
+        per_task = {str(t): float(s) for t, s in enumerate(scores)}
+        step = len(made) + 1
+        made.append(
+            Report(step, False, Cost(0, 0, 0.0), scores.mean(), 0.0, 0.0, 0.0, per_task, {})
+        )
+        report, curve = made[-1], [(r.step, r.score) for r in made]
+        tell(lambda pace, name=name, report=report: pace.reported(name, report))
+        if step == RUNGS or (why := asked.beaten(name)):
+            assert step == RUNGS or again().beaten(name) == why
+            tell(lambda pace, n=name, c=curve, m=tuple(made): pace.finished(n, c, lambda: m)
+                 if len(m) == RUNGS else pace.ended(n, c))  # fmt: skip
+            del runs[name]
+        else:
+            assert asked.waits(name) == again().waits(name)
+            asked.set_aside(name)  # so that it is asked who goes on
+            aside.append(name)
+
+
+def test_who_was_set_aside_goes_on_once_it_is_not_clearly_behind():
+    """Among more rivals the level is lower; whether it was looked at before does not matter."""
+    luck = Stream(3).at("close").numpy().normal(size=TASKS)
+    pace, rebuilt = (Pace(Racing(starters=1), 1.0, 1) for _ in range(2))
+    leads, close = ({str(t): s for t, s in enumerate(x)} for x in (luck * 0, luck + 0.4))
+    p = lag(np.array(list(close.values())), np.zeros(TASKS))
+    assert 0.05 / 2 / 20 < p < 0.05 / 2, "clearly behind among two, not among twenty"
+
+    def report(scores):
+        return Report(1, False, Cost(0, 0, 0.0), float(np.mean(list(scores.values()))), 0.0, 0.0,
+                      0.0, scores, {})  # fmt: skip
+
+    for each in (pace, rebuilt):
+        each.reported("leads", report(leads))
+        each.reported("close", report(close))
+    assert pace.waits("close")
+    pace.set_aside("close")
+    assert not pace.pick(last=False)
+    for each in (pace, rebuilt):
+        for i in range(20):
+            each.ended(f"{i}", [(1, 99.0)])
+    rebuilt.set_aside("close")
+    assert pace.pick(last=False) == rebuilt.pick(last=False) == "close"
 
 
 def test_the_level_is_shared_among_rivals_rungs_and_looks():
@@ -150,7 +243,9 @@ def test_who_diverged_never_leads():
     pace = Pace(Racing(), 1.0, RUNGS)
     pace.reported("a", made(2, math.nan))
     pace.reported("b", made(1, 5.0))
-    assert pace.pick(["a", "b"], last=True) == "b"
+    for name in ("a", "b"):
+        pace.set_aside(name)
+    assert pace.pick(last=True) == "b"
 
 
 def raced(seed: int, trials: int, spread: float, slots: int = 1) -> tuple[bool, float]:
@@ -186,7 +281,7 @@ class ByHand:
         new, running = list(range(len(self.scores))), {}
         while new or running or self.aside:
             while len(running) < slots and (new or self.aside):
-                name = self.pace.pick(sorted(self.aside), last=not new)
+                name = self.pace.pick(last=not new)
                 self.aside.discard(name)
                 running[int(name) if name else new.pop(0)] = self.pace.bar()
             for i, bar in tuple(running.items()):
@@ -213,6 +308,7 @@ class ByHand:
             self.finish(i)
         elif self.pace.waits(str(i)):
             self.aside.add(str(i))
+            self.pace.set_aside(str(i))
         else:
             return True
         return False
@@ -319,18 +415,26 @@ def test_nobody_races_against_what_breaks_a_bound(tmp_path):
     assert states == ["complete", "complete"]
 
 
-def test_a_search_that_races_goes_on_as_if_it_had_not_stopped(tmp_path):
-    racing = plan({"tasks": 40}, trials=10, pruner=NoPruner(), race=Racing())
-    whole = run_search(racing, tmp_path / "whole", trial=TRIAL).run
-    assert {t.outcome.state for t in whole.trials} == {"complete", "pruned"}
+@pytest.mark.parametrize("apart", [1.0, 0.04], ids=["clear", "close"])
+def test_a_search_that_races_goes_on_as_if_it_had_not_stopped(tmp_path, apart):
+    tree = {"tasks": 40, "snapshots": True, "x": {"uniform": [0.0, apart]}}
+    racing = plan(tree, trials=10, pruner=NoPruner(), race=Racing(starters=2))
+    carried, one = [], []
+    whole = run_search(racing, tmp_path / "whole", backend=Hands(1, 10**6, one)).run
+    assert any(told["report"]["step"] < 400 and over for _, told, over in one), "somebody waits"
     sittings = 0
     while sittings == 0 or open_run(tmp_path / "again").state != "finished":
         sittings += 1
         with contextlib.suppress(PowerCut):
-            run_search(racing, tmp_path / "again", backend=Hands(1, 5, []))
+            run_search(racing, tmp_path / "again", backend=Hands(1, 5, carried))
     again = open_run(tmp_path / "again")
     assert sittings > 3 and [t.info for t in again.trials] == [t.info for t in whole.trials]
     assert [t.outcome for t in again.trials] == [t.outcome for t in whole.trials]
+    turns = [
+        list(dict.fromkeys((number, told["report"]["step"]) for number, told, _ in some))
+        for some in (one, carried)
+    ]
+    assert turns[0] == turns[1], "in the same order"
 
 
 FILE = """

@@ -80,8 +80,8 @@ class Kept(Record):
     scores: Sequence[float] = ()
     went_on: int = 0  # the last step at which it was told to
 
-    def passed(self):
-        return max(self.went_on, 100 * (len(self.scores) - 1))
+    def answered(self):
+        return max(self.went_on, 100 * (len(self.scores) - 1)), False
 
     def reports(self):
         return [
