@@ -17,11 +17,12 @@ from benchmarks.search.real import SEARCHES
 from benchmarks.search.record import GRIDS, pack, record
 from benchmarks.search.replay import Played, Recorded, Stock, play, reached
 from metasearch.rng import Stream
-from metasearch.search.advisors import RandomSearch
+from metasearch.search.advisors import TPE, RandomSearch
 from metasearch.search.process import limit_threads
 from metasearch.search.stopping import Median, NoPruner
 
 TRIALS = 40  # whole trials that the compute of a search is enough for
+ASKED = 100  # trials that a search asks for, most of which it will not train to their ends
 TRIALS_RACED = 24, 40
 GOOD = 24  # one in so many recipes is a good one
 STOCK = "OptunaSearch + ASHA"
@@ -29,10 +30,10 @@ DEFAULT = "ours, as by default"
 RANDOM: dict[str, Any] = {"sampler": RandomSearch(), "pruner": NoPruner()}
 Player = Callable[[Recorded, int, float], Played]
 PLAYERS: dict[str, Player] = {
-    DEFAULT: lambda d, s, cpu: ours(d, s, seconds=cpu),
-    "ours: race, median": lambda d, s, cpu: ours(d, s, seconds=cpu, pruner=Median()),
+    DEFAULT: lambda d, s, cpu: ours(d, s, seconds=cpu, trials=ASKED),
+    "ours: tpe, race": lambda d, s, cpu: ours(d, s, seconds=cpu, trials=ASKED, sampler=TPE()),
     "ours: median alone": lambda d, s, cpu: ours(d, s, seconds=cpu, pruner=Median(), race=None),
-    "ours: random, race": lambda d, s, cpu: ours(d, s, seconds=cpu, **RANDOM),
+    "ours: random, race": lambda d, s, cpu: ours(d, s, seconds=cpu, trials=ASKED, **RANDOM),
     STOCK: lambda d, s, cpu: play(Stock(d, s), d, seconds=cpu),
     "random, no stops": lambda d, s, cpu: ours(d, s, seconds=cpu, race=None, **RANDOM),
 }

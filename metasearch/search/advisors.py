@@ -58,19 +58,21 @@ class Grid:
 
 @component
 class GP:
-    """A Gaussian process with Matern kernel and log expected improvement, as Optuna builds it.
+    """A Gaussian process of Matern kernels, and log expected improvement: for few, dear trials.
 
-    For few, dear trials: a suggestion takes most of a second at a hundred trials. It knows no
-    branches: in a space with some, it is refused.
+    It learns from all that reported, also from who was stopped or waits; see `outlook.Outlook`.
+    With several objectives it is Optuna's, which learns from finished trials alone, takes most of a
+    second for a suggestion at a hundred of them, and knows no branches.
 
     Source: Ament et al., "Unexpected Improvements to Expected Improvement", NeurIPS 2023.
     """
 
     name: Literal["gp"] = "gp"
-    startup_trials: int = 10  # drawn at random before the process is fitted
+    startup_trials: int | None = None  # spread evenly; null: one more than draws, ten at most
 
     def __post_init__(self) -> None:
-        at_least(self, startup_trials=1)
+        if self.startup_trials is not None:
+            at_least(self, startup_trials=1)
 
 
 @component

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from metasearch import space
 from metasearch.errors import ConfigError
 from metasearch.registry import OneOf, Schema, component, to_data
-from metasearch.search.advisors import SAMPLERS, TPE, Auto, Sampler
+from metasearch.search.advisors import SAMPLERS, Auto, Sampler
 from metasearch.search.check import check_tree
 from metasearch.search.racing import Racing
 from metasearch.search.repeats import Repeats
@@ -74,7 +74,7 @@ class SearchConfig:
     gradients: int | None = None  # of all trials together, after which none is asked
     gpu_hours: float | None = None  # the same in hours of a GPU
     seed: int = 0  # of the sampler
-    sampler: Annotated[Sampler, OneOf(SAMPLERS)] = TPE()  # says what to try
+    sampler: Annotated[Sampler, OneOf(SAMPLERS)] = Auto()  # says what to try
     pruner: Annotated[Pruner, OneOf(PRUNERS)] = Auto()  # says what to stop
     first: tuple[
         Any, ...

@@ -9,7 +9,7 @@ from metasearch import space
 from metasearch.search.advisors import CMAES, GP, NSGA2, NSGA3, TPE, Auto, Grid, Sampler
 from metasearch.space import Draw
 
-FEW = 250  # trials up to which the model of a Gaussian process is quick enough to be asked
+FEW = 100  # trials up to which the model of a Gaussian process is quick enough to be asked
 MANY = 1000  # trials from which populations find a front as well as densities do, and quicker
 
 
@@ -57,10 +57,10 @@ def pick(sampler: Sampler, job: Job) -> Pick:
         return Pick(sampler)
     if job.objectives > 1:
         return _for_a_front(job)
+    if job.trials <= FEW:
+        return Pick(GP(), f"one objective, and at most {FEW} trials")
     if job.nested is not None:
         return Pick(TPE(), f"{job.nested.path} is drawn in some branches only")
-    if job.trials <= FEW:
-        return Pick(GP(), f"no branches, and at most {FEW} trials")
     if job.wordy is None and len(job.draws) > 1:
         return Pick(CMAES(), f"numbers without branches, and more than {FEW} trials")
     return Pick(TPE(), f"more than {FEW} trials, and not all draws are numbers")
@@ -75,10 +75,11 @@ def _for_a_front(job: Job) -> Pick:
 
 def misfit(sampler: Sampler, job: Job) -> str:
     """Why a sampler cannot do a job; empty if it can."""
-    if isinstance(sampler, GP | CMAES) and job.nested is not None:
+    flat = isinstance(sampler, CMAES) or (isinstance(sampler, GP) and job.objectives > 1)
+    if flat and job.nested is not None:
         path, label = job.nested.only_if[-1]
         return (
-            f"{sampler.name!r} knows no branches, and {job.nested.path!r} is drawn only if "
+            f"{sampler.name!r} knows no branches here, and {job.nested.path!r} is drawn only if "
             f"{path!r} is {label!r}. Use tpe, qmc or random."
         )
     match sampler:

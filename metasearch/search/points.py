@@ -19,6 +19,8 @@ from metasearch.rng import Stream
 from metasearch.search.advisors import CMAES, GP, QMC, TPE, Grid, Sampler
 from metasearch.space import Draw
 
+EVEN = 10  # suggestions that are spread evenly at most, unless a search says how many
+
 Past = Sequence[tuple[Mapping[str, Any], tuple[float, ...]]]
 """Trials that ended, by number: values of the draws, and a key that is small where it went well."""
 
@@ -40,9 +42,9 @@ class Points:
         """
         if number < len(self.first):
             return dict(self.first[number])
+        if number < self.startup:
+            return space.point_at(self.tree, self._named(self._latin(number, self.startup)))
         match self.sampler:
-            case TPE(startup_trials=startup) | GP(startup_trials=startup) if number < startup:
-                return space.point_at(self.tree, self._named(self._latin(number, startup)))
             case QMC():
                 return space.point_at(self.tree, self._named(self._sobol(number)))
             case Grid():
@@ -54,6 +56,16 @@ class Points:
     def anywhere(self, stream: Stream) -> dict[str, Any]:
         """A recipe at random."""
         return space.point_at(self.tree, self._named(stream.numpy().random(len(self._draws))))
+
+    @cached_property
+    def startup(self) -> int:
+        """The first so many suggestions are spread evenly, for nothing is known yet."""
+        match self.sampler:
+            case TPE(startup_trials=startup):
+                return startup
+            case GP(startup_trials=startup):
+                return min(1 + len(self._draws), EVEN) if startup is None else startup
+        return 0
 
     @cached_property
     def _draws(self) -> list[Draw]:

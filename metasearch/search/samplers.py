@@ -17,6 +17,7 @@ from metasearch.search.points import Points
 
 _KINDS = {"nsga2": optuna.samplers.NSGAIISampler, "nsga3": optuna.samplers.NSGAIIISampler}
 
+_STARTUP = 10  # trials that finish before a process is fitted to several objectives
 AGAIN = 8  # times a sampler is asked again for a recipe that was not tried
 OTHERS = 200  # recipes drawn at random in search of such a one
 
@@ -48,8 +49,8 @@ def _make(sampler: Sampler, seed: int, root: int) -> optuna.samplers.BaseSampler
                 group=True,
                 constant_liar=True,
             )
-        case GP():
-            return kinds.GPSampler(seed=seed, n_startup_trials=sampler.startup_trials)
+        case GP():  # of several objectives; of one, see `outlook`
+            return kinds.GPSampler(seed=seed, n_startup_trials=sampler.startup_trials or _STARTUP)
         case NSGA2() | NSGA3():
             return _KINDS[sampler.name](
                 seed=seed,

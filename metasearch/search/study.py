@@ -23,6 +23,7 @@ from metasearch.search.advisors import CMAES, GP, NSGA2, NSGA3, TPE
 from metasearch.search.dominance import Reached
 from metasearch.search.journal import STATES, Journal, Storage, attributes, curve_of, frozen_of
 from metasearch.search.ledger import Record
+from metasearch.search.outlook import Outlook, Seen
 from metasearch.search.points import Past, Points
 from metasearch.search.pruners import make_pruner
 from metasearch.search.repeats import NOTE, Due, Run, due
@@ -66,6 +67,8 @@ class Study:
         self._reached = (
             Reached(advice.pruner, advice) if isinstance(advice.pruner, Dominated) else None
         )
+        process = isinstance(advice.sampler, GP) and not advice.also
+        self._outlook = Outlook(space, advice.seed) if process else None
         repeats = {record.number for record in past if NOTE in record.notes}
         self.spared = {*advice.spared, *repeats}  # numbers of trials that run to their ends
         draft = journal.with_name(f".{journal.name}.draft")
@@ -103,9 +106,11 @@ class Study:
         stream = Stream(advice.seed).at("sampler", number)
         seed = stream.key % _MOST
         self._study.sampler = self._sampler(stream)
-        self._storage.aside = aside if isinstance(advice.sampler, TPE | GP) else frozenset()
+        self._storage.aside = aside if isinstance(advice.sampler, TPE) else frozenset()
         again = self._due() if repeating else None
         point = again.params if again else self._points.at(number, self._past)
+        if point is None and self._outlook:
+            point = self._hoped_for(stream)
         if point is not None:
             self._study.enqueue_trial(point)
         trial = self._study.ask()
@@ -131,6 +136,15 @@ class Study:
         runs = [_run_of(trial, sign) for trial in self._study.get_trials(deepcopy=False)]
         return due(runs, self._advice.repeats)
 
+    def _hoped_for(self, stream: Stream) -> dict[str, Any] | None:
+        """The recipe that was not tried from which most is to be hoped; any, if nobody reported."""
+        assert self._outlook is not None, "asked only then"
+        sign = 1.0 if self._advice.direction == "minimize" else -1.0
+        seen = [_seen_of(trial, sign) for trial in self._study.get_trials(deepcopy=False)]
+        return self._outlook.next(seen, self._tried, stream) or self._tried.other(
+            stream.at("other")
+        )
+
     def _sampler(self, stream: Stream) -> optuna.samplers.BaseSampler:
         """The one for a suggestion; those that model what was tried do not ask it twice."""
         settings, root = self._advice.sampler, self._advice.seed % _MOST
@@ -139,7 +153,7 @@ class Study:
             at = stream.at("again", time) if time else stream
             return make_sampler(settings, at.key % _MOST, root)
 
-        if isinstance(settings, TPE | GP):
+        if isinstance(settings, TPE | GP):  # a process, where there are several objectives
             return Fresh(make, self._tried, stream.at("other"))
         return make(0)
 
@@ -245,6 +259,17 @@ class Study:
             )
             if report.step <= passed:
                 live.verdict = GO_ON
+
+
+def _seen_of(trial: FrozenTrial, sign: float) -> Seen:
+    costs = [sign * score for _, score in sorted(trial.intermediate_values.items())]
+    if whole := trial.state is TrialState.COMPLETE:
+        costs = [*costs[:-1], sign * trial.value]
+    unjudged = trial.state is TrialState.PRUNED and not costs
+    failed = trial.state is TrialState.FAIL
+    broken = max(trial.constraints.values(), default=0.0) > 0
+    lost = failed or unjudged or broken or any(map(math.isnan, costs))
+    return Seen(trial.params, costs, whole, lost)
 
 
 def _run_of(trial: FrozenTrial, sign: float) -> Run:

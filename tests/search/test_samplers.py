@@ -183,7 +183,13 @@ def test_a_branch_counts_as_what_is_drawn_in_it(build):
 
 
 def test_in_nested_spaces_only_what_is_picked_is_asked(build):
-    for sampler in (TPE(startup_trials=3), QMC(), RandomSearch(), SMALL["nsga2"]):
+    for sampler in (
+        TPE(startup_trials=3),
+        GP(startup_trials=3),
+        QMC(),
+        RandomSearch(),
+        SMALL["nsga2"],
+    ):
         study = build(NESTED, sampler)
         for _ in range(10):
             asked = study.ask()
@@ -194,8 +200,7 @@ def test_in_nested_spaces_only_what_is_picked_is_asked(build):
 @pytest.mark.parametrize(
     ("sampler", "tree", "trials", "said"),
     [
-        (GP(), NESTED, 9, "'m.a.k' is drawn only if 'm' is 'a'. Use tpe"),
-        (CMAES(), NESTED, 9, "'cma_es' knows no branches"),
+        (CMAES(), NESTED, 9, "'cma_es' knows no branches here, and 'm.a.k' is drawn only if 'm'"),
         (CMAES(), {"x": {"choice": [1, 2]}, "y": {"uniform": [0, 1]}}, 9, "'x' is a choice"),
         (CMAES(), {"x": {"uniform": [0, 1]}}, 9, "at least two draws"),
         (Grid(), NUMBERS, 9, "'x' has endlessly many values"),
@@ -206,6 +211,11 @@ def test_a_sampler_that_does_not_suit_the_space_is_refused(sampler, tree, trials
     assert said in misfit(sampler, Job.of(tree, trials))
 
 
+def test_a_process_knows_branches_of_one_objective_alone():
+    assert not misfit(GP(), Job.of(NESTED, 9))
+    assert "'gp' knows no branches here" in misfit(GP(), Job.of(NESTED, 9, objectives=2))
+
+
 def test_what_suits_is_not_refused():
     for name in SAMPLERS:
         assert not misfit(SAMPLERS[name](), Job.of(tree_for(name), 20))
@@ -214,10 +224,11 @@ def test_what_suits_is_not_refused():
 @pytest.mark.parametrize(
     ("tree", "trials", "objectives", "name"),
     [
-        (NESTED, 50, 1, "tpe"),
-        (NUMBERS, 250, 1, "gp"),
-        (NUMBERS, 251, 1, "cma_es"),
-        ({**NUMBERS, "c": {"choice": ["a", "b"]}}, 251, 1, "tpe"),
+        (NESTED, 100, 1, "gp"),
+        (NESTED, 101, 1, "tpe"),
+        (NUMBERS, 100, 1, "gp"),
+        (NUMBERS, 101, 1, "cma_es"),
+        ({**NUMBERS, "c": {"choice": ["a", "b"]}}, 101, 1, "tpe"),
         (NUMBERS, 100, 2, "tpe"),
         (NUMBERS, 2000, 2, "nsga2"),
         (NUMBERS, 2000, 3, "nsga3"),
@@ -237,7 +248,7 @@ def test_what_auto_picked_is_in_the_manifest_and_stays_when_more_trials_are_want
         made = plan(tree, sampler=Auto(), trials=trials, time=None if trials == 3 else 0.001)
         run = run_search(made, tmp_path / "r", trial=TRIAL).run
         assert run.manifest["sampler"]["picked"] == to_data(GP())
-        assert run.manifest["sampler"]["why"] == "no branches, and at most 250 trials"
+        assert run.manifest["sampler"]["why"] == "one objective, and at most 100 trials"
 
 
 def test_a_file_with_an_unfit_sampler_is_refused_with_its_place():
