@@ -1,7 +1,8 @@
 """Who goes on: best first, while those who are clearly behind wait.
 
-After a report a trial that is clearly behind the leader is set aside; it goes on once it no longer
-is, or when all have been asked. All of this is a function of the reports and of who was set aside,
+After its first report a trial waits until it is one of the few best, and after any a trial that is
+clearly behind the leader is set aside; it goes on once it no longer is, or when all have been
+asked. All of this is a function of the reports and of who was set aside,
 and of nothing else, so a search that was killed goes on as one that was not.
 """
 
@@ -51,7 +52,8 @@ class Pace:
         self._gains: dict[int, float] = {}  # step -> the largest from there on, as a share
         self._went_on: Counter[int] = Counter()  # step -> trials that reported again after it
         self._rivals = 0  # trials that ever reported, and are over
-        self._raced = 0  # trials that run, beyond their warm-up
+        self._firsts: dict[str, float] = {}  # by trial, its first cost beyond the warm-up
+        self._in_order: list[float] = []  # those costs
         self._lags: dict[str, tuple[str, int, float]] = {}  # behind whom, at which step, how surely
         self._aside: dict[str, int] = {}  # who waits, and in which turn they came
         self._turn = 0
@@ -66,19 +68,25 @@ class Pace:
     def reported(self, name: str, report: Report) -> None:
         """A trial that runs was judged on all tasks."""
         made = self._running.setdefault(name, {})
-        self._raced += report.step not in made and len(made) == self._racing.warmup
         made[report.step] = report
-        self._learn([(step, made[step].score) for step in sorted(made)])
+        curve = [(step, made[step].score) for step in sorted(made)]
+        self._learn(curve)
+        self._begin(name, curve)
+
+    def _begin(self, name: str, curve: Curve) -> None:
+        for _, score in curve[self._racing.warmup :][:1]:
+            if name not in self._firsts:
+                first = self._sign * score if math.isfinite(score) else math.inf
+                self._firsts[name] = first
+                bisect.insort(self._in_order, first)
 
     def ended(self, name: str, curve: Curve) -> None:
         """A trial is over, and none to be beaten."""
         self._leave(name)
-        made = self._running.pop(name, None)
-        if made is None:  # its reports are of an earlier sitting
+        self._begin(name, curve)
+        if self._running.pop(name, None) is None:  # its reports are of an earlier sitting
             for reports in range(2, len(curve) + 1):
                 self._learn(curve[:reports])
-        elif len(made) > self._racing.warmup:
-            self._raced -= 1
         self._lags.pop(name, None)
         self._rivals += bool(curve)
 
@@ -122,9 +130,9 @@ class Pace:
 
     def waits(self, name: str) -> bool:
         """Whether a trial that reported is to be set aside."""
-        if len(self._running.get(name, ())) <= self._racing.warmup:
+        if name not in self._firsts:
             return False
-        return self._gathering or self._lag(name, self._leaders()) <= self._level
+        return self._is_early(name) or self._lag(name, self._leaders()) <= self._level
 
     def set_aside(self, name: str) -> None:
         """A trial that reported waits from now on, until it is picked or over."""
@@ -137,11 +145,12 @@ class Pace:
 
         With `last` there is no other, and whoever is left goes on, the most promising first.
         """
-        if not self._aside or (self._gathering and not last):
+        if not self._aside:
             return ""
         self._sort()
         ahead = [name for _, name in takewhile(lambda one: -one[0] > self._level, self._by_lag)]
-        name = min(ahead, key=lambda name: self._place(self._running[name]), default="")
+        ready = [name for name in ahead if last or not self._is_early(name)]
+        name = min(ready, key=lambda name: self._place(self._running[name]), default="")
         if not name and last:
             *_, name = self._by_gap[0]
         self._leave(name)
@@ -168,10 +177,10 @@ class Pace:
             del self._by_lag[bisect.bisect_left(self._by_lag, by_lag)]
             del self._by_gap[bisect.bisect_left(self._by_gap, by_gap)]
 
-    @property
-    def _gathering(self) -> bool:
-        """Whether the trials that start together have not all made their first report."""
-        return self._rivals + self._raced < self._racing.starters
+    def _is_early(self, name: str) -> bool:
+        """Whether too few trials began yet for one that began as well as this to go on."""
+        better = bisect.bisect_left(self._in_order, self._firsts[name])
+        return better >= len(self._in_order) // self._racing.starters
 
     def _leaders(self) -> list[tuple[str, _Made]]:
         """Who leads, and if it still runs, who would without it."""

@@ -36,12 +36,14 @@ class Racing:
     order in which trials go on by Swersky et al., "Freeze-Thaw Bayesian Optimization",
     arXiv:1406.3896, 2014. Differs: pairs with the leader in the place of Friedman's test of all,
     for trials come one by one; the level is kept over all looks; and what a trial may still gain is
-    the largest gain that was seen, in place of a model of curves.
+    the largest gain that was seen, in place of a model of curves. That one of so many goes on from
+    the first report is of Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys
+    2020.
     """
 
     alpha: float = 0.05
     warmup: int = 0  # a trial's first reports, at which it does not race
-    starters: int = 8  # trials that all make their first report before the best of them goes on
+    starters: int = 8  # trials that make their first report for each that goes on from there
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 1:

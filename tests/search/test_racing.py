@@ -127,6 +127,31 @@ def test_starters_wait_for_each_other_and_then_the_best_goes_on():
         assert pace.pick(last=False) == ("b" if name == "c" else "")
 
 
+def test_one_goes_on_for_as_many_as_start_together_and_it_is_the_best_of_those_that_wait():
+    pace = Pace(Racing(starters=2), 1.0, RUNGS)
+    goes_on = {"a": "", "b": "b", "c": "", "d": "a", "e": "", "f": "f"}
+    for name, score in zip("abcdef", [5.0, 4.0, 9.0, 7.0, 6.0, 4.5], strict=True):
+        pace.reported(name, replace(made(1, score), per_task={"0": score}))
+        assert pace.waits(name) == (goes_on[name] != name)
+        if goes_on[name] != name:
+            pace.set_aside(name)
+            assert pace.pick(last=False) == goes_on[name]
+    assert pace.pick(last=False) == ""
+    assert pace.pick(last=True) == "e", "no others will be asked for"
+
+
+def test_who_is_over_counts_among_those_that_began():
+    pace = Pace(Racing(starters=3), 1.0, RUNGS)
+    for name, first in {"a": 3.0, "b": 2.0}.items():
+        pace.ended(name, [(1, first), (2, 1.0)])
+    pace.ended("never judged", [])
+    pace.ended("diverged", [(1, math.nan)])
+    pace.reported("c", made(1, 2.5))
+    assert pace.waits("c"), "b began better, and one of four goes on"
+    pace.reported("d", made(1, 1.0))
+    assert not pace.waits("d")
+
+
 def test_who_waits_goes_on_when_nobody_is_ahead_any_more():
     pace = Pace(Racing(starters=1), 1.0, RUNGS)
     for name, score in {"slow": 5.0, "slower": 6.0, "fast": 3.0}.items():
