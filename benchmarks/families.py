@@ -268,7 +268,12 @@ def _gap(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
 
 
 def sheet(grids: Mapping[str, SampleGrid]) -> bytes:
-    """A PNG with the first few tasks of each family."""
+    """A PNG with the first few tasks of each family whose pictures are as large as the first's.
+
+    Those of a translator are pairs, one above the other: twice as high.
+    """
+    size = next(iter(grids.values())).support.shape[2:]
+    grids = {family: g for family, g in grids.items() if g.support.shape[2:] == size}
     names = [f"{family}/{task}" for family, g in grids.items() for task in g.tasks]
     parts = []
     for part, most in (("support", 5), ("before", 6), ("after", 6)):

@@ -106,6 +106,16 @@ def test_a_sheet_takes_recipes_that_show_fewer_images_than_others():
     assert families.sheet({"one": grid(5), "two": grid(4)}).startswith(b"\x89PNG")
 
 
+def test_a_sheet_leaves_out_the_pairs_of_a_translator():
+    def grid(height):
+        pictures = (np.zeros((2, n, height, 20, 1), np.uint8) for n in (5, 6, 6))
+        return families.SampleGrid(("a/b", "a/c"), *pictures)
+
+    one, pairs = grid(20), grid(40)
+    assert families.sheet({"one": one, "pairs": pairs}) == families.sheet({"one": one})
+    assert families.sheet({"pairs": pairs}).startswith(b"\x89PNG")
+
+
 def test_translations_are_compared_with_the_truth_and_with_doing_nothing():
     file = families.SPACES / "cyclegan.yaml"
     ((_, config),) = families.recipes(file, 16, None, None)
