@@ -51,6 +51,8 @@ def _ensemble(report: Mapping[str, Any]) -> list[str]:
 
 def _selection(report: Mapping[str, Any]) -> list[str]:
     found, selection = [], report.get("selection", {})
+    if not selection.get("kept", True):
+        found.append(f"warning: this trial does not keep {' and '.join(selection['bounds'])}")
     if selection.get("all_alike"):
         found.append(
             f"warning: the {selection['finished']} finished trials differ by no more than chance "

@@ -56,6 +56,7 @@ def told(info: SearchInfo, leaders: Leaders, n: int) -> dict[str, Any]:
     """All that `best` says, as plain data with keys that stay."""
     return {
         "score": {"name": info.score, "unit": info.unit, "direction": info.direction},
+        "bounds": [str(bound) for bound in info.bounds],
         "best": [_row(place) for place in leaders.places[:n]],
         "selection": {
             "finished": len(leaders.records),
@@ -100,7 +101,8 @@ def _row(place: Place) -> dict[str, Any]:
     more = {name: getattr(place, name) for name in names}
     watched = dict(place.record.last.scalars) if place.record.last else {}
     scores = {k.removeprefix("score/"): v for k, v in watched.items() if k.startswith("score/")}
-    return {**facts.of_trial(place.record), **more, "watched": scores}
+    kept = facts.kept(place.record)
+    return {**facts.of_trial(place.record), **more, "kept": kept, "watched": scores}
 
 
 def text(run: Run, leaders: Leaders, n: int) -> str:
@@ -148,7 +150,12 @@ def front_rows(run: Run) -> list[dict[str, Any]]:
     from metasearch.search.front import front
 
     return [
-        {"trial": p.record.number, "name": p.record.info.name, "values": dict(p.values)}
+        {
+            "trial": p.record.number,
+            "name": p.record.info.name,
+            "values": dict(p.values),
+            "kept": facts.kept(p.record),
+        }
         for p in front(run)
     ]
 
@@ -156,17 +163,10 @@ def front_rows(run: Run) -> list[dict[str, Any]]:
 def front_text(run: Run) -> str:
     """The Pareto front as a table."""
     from metasearch.observe.text import number
-    from metasearch.search.front import front
+    from metasearch.search.front import front, under
 
     peaks, names = front(run), (run.info.score, *run.info.objectives)
-    bounds = [
-        f"{b.score} {word} {limit:g}"
-        for b in run.info.bounds
-        for word, limit in (("at least", b.at_least), ("at most", b.at_most))
-        if limit is not None
-    ]
-    kept = f", with {' and '.join(bounds)}" if bounds else ""
-    title = f"\nfront: no other trial is better in all of {', '.join(names)}{kept}"
+    title = f"\nfront: no other trial is better in all of {', '.join(names)}{under(run)}"
     rows = [[p.record.info.name, *(number(p.values[n]) for n in names)] for p in peaks]
     return f"{title}\n{_with_drawn(['trial', *names], rows, [p.record for p in peaks])}"
 
@@ -232,6 +232,9 @@ def _remarks(info: SearchInfo, leaders: Leaders) -> list[str]:
     from metasearch.observe.text import number
 
     finished, lines = len(leaders.records), []
+    if info.bounds and not any(facts.kept(record) for record in leaders.records):
+        bounds = " and ".join(map(str, info.bounds))
+        lines.append(f"None of the {finished} finished trials keeps {bounds}; all are ranked.")
     if any(place.standard is not None for place in leaders.places):
         lines.append("0 to 1: from real images of the same tasks to pixels drawn independently.")
     if leaders.noise is None:

@@ -80,6 +80,11 @@ def of_trial(trial: Record) -> dict[str, Any]:
     }
 
 
+def kept(trial: Record) -> bool:
+    """Whether a finished trial keeps all bounds of its search."""
+    return trial.outcome is not None and trial.outcome.kept
+
+
 def of_trial_in_full(trial: Record) -> dict[str, Any]:
     """All that is known of a trial."""
     reports = trial.reports()

@@ -47,6 +47,12 @@ class Bound:
     at_least: float | None = None
     at_most: float | None = None
 
+    def __str__(self) -> str:
+        limits = (("at least", self.at_least), ("at most", self.at_most))
+        return " and ".join(
+            f"{self.score} {word} {limit:g}" for word, limit in limits if limit is not None
+        )
+
     def excess(self, scalars: Mapping[str, float]) -> float:
         """By how much the bound is broken by a report's scalars; 0 or less if it is kept."""
         value = scalars.get(f"score/{self.score}", math.nan)
@@ -120,6 +126,7 @@ class Outcome:
     error: str = ""  # the last lines of a traceback
     seconds: float = 0.0
     detail: str = ""  # more about the reason, as "worse than 0003 on 16 of 48 tasks, p 2e-06"
+    kept: bool = True  # whether one that is complete keeps all bounds
 
 
 class Observer(Protocol):

@@ -11,20 +11,22 @@ from typing import Literal, TypeAlias
 from metasearch.observe.base import Outcome, State, TrialInfo
 
 Ended: TypeAlias = tuple[TrialInfo, Outcome]
+_Key: TypeAlias = tuple[bool, float, int]
 Direction: TypeAlias = Literal["minimize", "maximize"]
 
 
 class Standing:
     """Trials as they end. One more costs the same, be it the tenth or the ten-thousandth.
 
-    `leaders` are the complete ones with a finite score, best first; earlier trials win ties. Pruned
-    ones are left out: theirs is the score of a shorter training.
+    `leaders` are the complete ones with a finite score, best first, those that break a bound behind
+    all others; earlier trials win ties. Pruned ones are left out: theirs is the score of a shorter
+    training.
     """
 
     def __init__(self, direction: Direction, ended: Iterable[Ended] = ()) -> None:
         self.leaders: list[Ended] = []
         self._direction = direction
-        self._keys: list[tuple[float, int]] = []
+        self._keys: list[_Key] = []
         self._reasons: dict[State, Counter[str]] = {}
         self._size = 0
         for trial, outcome in ended:
@@ -65,8 +67,9 @@ def ranked(ended: Sequence[Ended], direction: Direction) -> list[Ended]:
     return Standing(direction, ended).leaders
 
 
-def _rank(trial: TrialInfo, outcome: Outcome, direction: Direction) -> tuple[float, int] | None:
+def _rank(trial: TrialInfo, outcome: Outcome, direction: Direction) -> _Key | None:
     """What a trial is sorted by, least first; None if it is not ranked."""
     if outcome.state != "complete" or outcome.score is None or not math.isfinite(outcome.score):
         return None
-    return outcome.score if direction == "minimize" else -outcome.score, trial.number
+    cost = outcome.score if direction == "minimize" else -outcome.score
+    return not outcome.kept, cost, trial.number

@@ -12,7 +12,7 @@ from metasearch.observe.overview import SMALL
 from metasearch.observe.text import briefly, number
 from metasearch.report.sections import Cell, Table
 from metasearch.report.story import Story, score_of
-from metasearch.search.front import front, undominated
+from metasearch.search.front import front, under, undominated
 
 
 def front_table(story: Story) -> Table | None:
@@ -31,14 +31,7 @@ def front_table(story: Story) -> Table | None:
         ]
         for p in peaks
     ]
-    limits = [
-        f"{bound.score} {word} {limit:g}"
-        for bound in info.bounds
-        for word, limit in (("at least", bound.at_least), ("at most", bound.at_most))
-        if limit is not None
-    ]
-    kept = f", with {' and '.join(limits)}" if limits else ""
-    caption = f"No other trial is better in all of {', '.join(names)}{kept}"
+    caption = f"No other trial is better in all of {', '.join(names)}{under(story.run)}"
     return Table(caption, [("trial", False), *((n, True) for n in names), ("drawn", False)], rows)
 
 

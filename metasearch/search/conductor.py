@@ -249,7 +249,8 @@ class Conductor:
         if live.last.final and (silent := untold(live.last, self._info.objectives)):
             return replace(ended_with(live.last, "pruned", "objective"), detail=silent)
         if live.last.final:
-            return ended_with(live.last, "complete", "finished")
+            kept = self._info.kept(live.last.scalars)
+            return replace(ended_with(live.last, "complete", "finished"), kept=kept)
         stopped, limit = self._stopped(live, live.last), self._spent.limit
         return stopped or (ended_with(live.last, "pruned", limit) if limit else None)
 

@@ -20,6 +20,7 @@ from metasearch.bundle.images import border
 from metasearch.bundle.remarks import SINGLE
 from metasearch.bundle.save import Contents, save_bundle
 from metasearch.errors import NoUsableTrial, RunError
+from metasearch.observe.base import SearchInfo
 from metasearch.registry import to_data
 from metasearch.scores.features import ConvFeatures
 from metasearch.search.baselines import baseline, train
@@ -91,7 +92,7 @@ def export(
         gather_evidence(winner, rivals, repeats, bench, place)
     report = {
         **(read_json(place / "report.json") or {}),
-        "selection": _selection(leaders, winner, by_hand=trial is not None),
+        "selection": _selection(run.info, leaders, winner, by_hand=trial is not None),
         "ranking": _with_search(ranking, leaders),
         "ensemble": joined,
         "test_openings": len(_openings(run.folder)),
@@ -124,7 +125,9 @@ def _repeats(run: Run, winner: Candidate, count: int, bench: Bench, tell: Tell) 
     return found
 
 
-def _selection(leaders: Leaders, winner: Candidate, *, by_hand: bool) -> dict[str, Any]:
+def _selection(
+    info: SearchInfo, leaders: Leaders, winner: Candidate, *, by_hand: bool
+) -> dict[str, Any]:
     """What the search itself says of its order, and of the luck of its first."""
     place = next(p for p in leaders.places if p.record.number == winner.record.number)
     return {
@@ -137,6 +140,8 @@ def _selection(leaders: Leaders, winner: Candidate, *, by_hand: bool) -> dict[st
         "all_alike": leaders.all_alike,
         "search": place.score,
         "shrunk": place.shrunk,
+        "bounds": [str(bound) for bound in info.bounds],
+        "kept": bool(winner.record.outcome and winner.record.outcome.kept),
     }
 
 

@@ -43,6 +43,18 @@ def front(run: Run) -> list[Peak]:
     return [peaks[i] for i in undominated(costs.reshape(len(peaks), len(names)))]
 
 
+def under(run: Run) -> str:
+    """What the trials on the front keep, as the end of a sentence, or that they do not."""
+    if not run.info.bounds:
+        return ""
+    bounds = " and ".join(map(str, run.info.bounds))
+    return f", with {bounds}" if _kept(run) else f"; none keeps {bounds}"
+
+
+def _kept(run: Run) -> bool:
+    return any(record.outcome and record.outcome.kept for record in run.best())
+
+
 def undominated(costs: np.ndarray) -> Sequence[int]:
     """Which rows of [n, objectives] no other beats: as low everywhere and lower somewhere."""
     return [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ class Pool(Observer):
         """Empty; `folder` is that of the run."""
         self._folder = folder
         self._sign = 1.0
-        self._best: dict[str, tuple[float, TrialInfo]] = {}
+        self._best: dict[str, tuple[tuple[bool, float], TrialInfo]] = {}
 
     def opened(self, search: SearchInfo, past: Sequence[tuple[TrialInfo, Outcome]]) -> None:
         """Take in what finished before."""
@@ -43,12 +42,13 @@ class Pool(Observer):
         """Nothing."""
 
     def ended(self, trial: TrialInfo, outcome: Outcome) -> None:
-        """Keep it if it finished, and is the best of its models."""
+        """Keep it if it finished, and is the best of its models; who breaks a bound is last."""
         if outcome.state != "complete" or outcome.score is None:
             return
-        value, models = self._sign * outcome.score, repr(trial.config.get("models"))
-        if value < self._best.get(models, (math.inf, None))[0]:
-            self._best[models] = (value, trial)
+        models = repr(trial.config.get("models"))
+        rank = not outcome.kept, self._sign * outcome.score
+        if models not in self._best or rank < self._best[models][0]:
+            self._best[models] = (rank, trial)
 
     def closed(self, interrupted: bool) -> None:  # noqa: FBT001 - a plain event
         """Nothing."""
@@ -57,6 +57,11 @@ class Pool(Observer):
         """What fills a recipe in, and then says where it begins."""
         return lambda tree: self.begin(fill(tree))
 
+    def best_of(self, config: Mapping[str, Any]) -> TrialInfo | None:
+        """The best that finished with the models of a recipe, if one did."""
+        _, known = self._best.get(repr(config.get("models")), (None, None))
+        return known
+
     def begin(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
         """A resolved recipe with where it starts; as it is if nobody with its models finished.
 
@@ -64,7 +69,7 @@ class Pool(Observer):
         """
         from metasearch.trial.start import Start  # loads torch, which a driver may do without
 
-        _, known = self._best.get(repr(config.get("models")), (0.0, None))
+        known = self.best_of(config)
         found = whole_checkpoints(self._folder / "trials" / known.name) if known else []
         if not found:
             return config

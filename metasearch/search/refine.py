@@ -63,7 +63,8 @@ def lay_out(
         shutil.copy(run.folder / OPENED, folder / OPENED)
     before = space.load(run.folder / "search.yaml").tree["search"]
     given = {"name": folder.name, "warm_start": True, "references": 0, "first": [], **search}
-    kept = {k: before[k] for k in ("confirm", "baselines", "cpus_per_trial") if k in before}
+    same = ("confirm", "baselines", "cpus_per_trial", "objectives", "constraints")
+    kept = {key: before[key] for key in same if key in before}
     trial = _around(record.info.config, share)
     trial["start"] = to_data(Start.at(place, folder))
     home.push()

@@ -48,7 +48,8 @@ def noise(n, tasks=24):
 def test_the_best_are_ranked(cli, planted):
     best = open_run(planted).best(2)
     told = cli("best", "planted", "-n", 2, "--json").json
-    assert set(told) == {"score", "best", "selection", "tracks", "by_rule", "repeated", "front"}
+    keys = {"score", "bounds", "best", "selection", "tracks", "by_rule", "repeated", "front"}
+    assert set(told) == keys
     assert [row["trial"] for row in told["best"]] == [t.number for t in best]
     assert all(set(row) == OF_ROW for row in told["best"])
     lines = cli("best", "planted", "-n", 2).out.splitlines()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -28,6 +29,12 @@ TRIALS = [
 @pytest.mark.parametrize(("direction", "order"), [("minimize", [2, 5, 0]), ("maximize", [0, 2, 5])])
 def test_finished_trials_are_ranked_and_no_others(direction, order):
     assert [trial.number for trial, _ in ranked(TRIALS, direction)] == order
+
+
+@pytest.mark.parametrize(("direction", "order"), [("minimize", [5, 0, 2]), ("maximize", [0, 5, 2])])
+def test_who_breaks_a_bound_is_behind_all_who_keep_it(direction, order):
+    some = [(trial, replace(end, kept=trial.number != 2)) for trial, end in TRIALS]
+    assert [trial.number for trial, _ in ranked(some, direction)] == order
 
 
 def test_ends_are_counted_by_state_and_cause():

@@ -13,12 +13,15 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from metasearch.cli.best import front_rows, front_text, text, told
 from metasearch.errors import ConfigError
-from metasearch.observe.base import UNTOLD, Bound, Watched
+from metasearch.observe.base import UNTOLD, Bound, Outcome, TrialInfo, Watched
 from metasearch.search.advisors import NSGA2, TPE, RandomSearch
 from metasearch.search.config import Constraint, SearchFile
-from metasearch.search.front import front, undominated
+from metasearch.search.front import front, under, undominated
+from metasearch.search.leaders import Leaders
 from metasearch.search.ledger import open_run
+from metasearch.search.pool import Pool
 from metasearch.search.run import run_search
 from metasearch.search.stopping import Median, NoPruner
 from metasearch.trial.report import Report
@@ -57,19 +60,22 @@ def test_a_search_for_two_objectives_under_a_bound_from_end_to_end(tmp_path, sam
     run = run_search(made(sampler=sampler), tmp_path / "r", trial=TRIAL).run
     study = journal(tmp_path / "r")
     assert [d.name for d in study.directions] == ["MINIMIZE", "MINIMIZE"]
-    for told, record in zip(study.trials, run.trials, strict=True):
+    for frozen, record in zip(study.trials, run.trials, strict=True):
         x, y = record.info.params["x"], record.info.params["y"]
-        assert told.state is TrialState.COMPLETE
-        assert told.values == [record.outcome.score, (1 - x) ** 2]
-        assert told.intermediate_values == pytest.approx(
+        assert frozen.state is TrialState.COMPLETE
+        assert frozen.values == [record.outcome.score, (1 - x) ** 2]
+        assert frozen.intermediate_values == pytest.approx(
             {1: x + 0.75, 2: x + 0.5, 3: x + 0.25, 4: x}
         )
-        assert told.constraints == {"copying": pytest.approx(-3 + 10 * y)}
+        assert frozen.constraints == {"copying": pytest.approx(-3 + 10 * y)}
     kept = {t.number for t in run.trials if t.info.params["y"] <= 0.3}
     assert 0 < len(kept) < 14
     assert {t.number for t in run.best(14)} == kept
     # Cost falls where the score rises, so no trial is better than another in both.
     assert {peak.record.number for peak in front(run)} == kept
+    assert {t.number for t in run.trials if t.outcome.kept} == kept
+    assert {t["trial"]: t["kept"] for t in front_rows(run)} == dict.fromkeys(kept, True)
+    assert under(run) == ", with copying at least -3"
     assert {t.number for t in study.best_trials} == kept, "as Optuna has it"
 
 
@@ -119,6 +125,19 @@ def test_where_all_break_a_bound_the_best_of_them_is_told(tmp_path):
     bound = (Constraint(score="cost", at_most=-1.0),)
     run = run_search(made(constraints=bound, trials=4), tmp_path / "r", trial=TRIAL).run
     assert len(run.best(9)) == 4
+    said = text(run, Leaders.of(run), 4)
+    assert "None of the 4 finished trials keeps cost at most -1; all are ranked." in said
+    assert "; none keeps cost at most -1" in front_text(run)
+    assert [row["kept"] for row in told(run.info, Leaders.of(run), 4)["best"]] == [False] * 4
+    assert told(run.info, Leaders.of(run), 4)["bounds"] == ["cost at most -1"]
+
+
+def test_who_breaks_a_bound_hands_its_weights_on_only_if_nobody_else_of_its_models_can():
+    pool, models = Pool(Path("run")), {"models": [{"name": "vae"}]}
+    trials = [TrialInfo(n, f"{n:04d}", {}, models) for n in range(3)]
+    for trial, (score, kept) in zip(trials, [(1.0, False), (3.0, True), (2.0, False)], strict=True):
+        pool.ended(trial, Outcome("complete", "finished", score, kept=kept))
+        assert pool.best_of(models).number == min(trial.number, 1)
 
 
 def test_bounds_hold_on_both_sides_and_what_is_not_told_breaks_them():
