@@ -283,8 +283,9 @@ class _Worker(tune.Trainable):  # type: ignore[misc]
         guard = partial(exits_when_stuck, limit) if limit is not None else None
         notice = Notice(partial(hurried, config["search"]))
         self._runner = TrialRunner(
-            config["trial"], cpus=config["cpus"], gpus=config["gpus"], guard=guard, hurry=notice
-        )
+            config["trial"], cpus=config["cpus"], gpus=config["gpus"],
+            guard=guard, hurry=notice, leave=partial(os._exit, 1),
+        )  # fmt: skip
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gc
 import importlib
 import itertools
 import os
 import shutil
 import socket
-import sys
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -24,6 +22,7 @@ from metasearch.errors import RunError
 from metasearch.search.addresses import to_search
 from metasearch.search.backend import Message, Order, placed
 from metasearch.search.bucket import StoreFault
+from metasearch.search.card import Card, context_lost
 from metasearch.search.files import append_line, read_json, to_json, write_atomically
 from metasearch.search.home import CHECKPOINTS, fetched, home_of
 from metasearch.search.process import (
@@ -44,6 +43,7 @@ NO_REPORT: Mapping[str, Any] = {}
 ERROR_LINES = 30  # of a traceback
 RAN_ON = "ran_on.jsonl"  # in a trial's folder: each machine and card that it ran on
 STUCK = "stuck.txt"  # in a trial's folder: where its worker was when it was ended
+LEFT = "left.json"  # in a trial's folder: why its worker ended itself
 _DISK = {errno.EIO, errno.ESTALE}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM}
@@ -90,13 +90,20 @@ class TrialRunner:
         gpus: float = 0.0,
         guard: Guard | None = None,
         hurry: Callable[[], bool] = lambda: False,
+        leave: Callable[[], object] | None = None,
     ) -> None:
-        """`hurry` says whether a trial is to keep what it has before its next report."""
+        """`hurry` says whether a trial is to keep what it has before its next report.
+
+        `leave` ends this process where no trial could run in it any more, for another to take its
+        place; None goes on.
+        """
         self._trial = trial
         self._hurry = hurry
         self._cpus = cpus
         self._gpus = gpus
         self._guard = guard
+        self._leave = leave
+        self._card = Card()
         self._note = Path()
         self._messages: Generator[Message, None, None] | None = None
 
@@ -105,6 +112,9 @@ class TrialRunner:
         self.close()
         self._note = to_search(order.folder) / STUCK
         self._note.unlink(missing_ok=True)
+        self._note.with_name(LEFT).unlink(missing_ok=True)
+        if self._card.crowded:
+            self._go("preempted", f"the GPU still held {self._card.held} bytes of trials before")
         self._messages = self._run(order)
 
     def next(self) -> Message:
@@ -119,7 +129,10 @@ class TrialRunner:
             with self._guard(self._note) if self._guard else contextlib.nullcontext():
                 return next(self._messages)
         except (Exception, SystemExit) as fault:  # it ends this trial, not the search
-            return {"error": describe_error(fault, self._note.parent)}
+            error = describe_error(fault, self._note.parent)
+            if context_lost(fault):
+                self._go(**error)
+            return {"error": error}
 
     def close(self) -> None:
         """Let go of the trial and its memory."""
@@ -127,10 +140,15 @@ class TrialRunner:
             with contextlib.suppress(Exception):  # of a trial that is over anyway
                 self._messages.close()
             self._messages = None
-        torch = sys.modules.get("torch")
-        if torch is not None and torch.cuda.is_initialized():
-            gc.collect()
-            torch.cuda.empty_cache()
+            self._card.clear()
+
+    def _go(self, reason: str, error: str) -> None:
+        """End this process, if it may, with word of why."""
+        if self._leave is not None:
+            self._note.parent.mkdir(parents=True, exist_ok=True)
+            said = to_json({"reason": reason, "error": error})
+            write_atomically(self._note.with_name(LEFT), said, sync=False)
+            self._leave()
 
     def _run(self, order: Order) -> Generator[Message, None, None]:
         keep_freed_memory()
@@ -232,7 +250,9 @@ def describe_error(fault: BaseException, folder: Path | None = None) -> dict[str
 
 
 def last_words(folder: Path) -> dict[str, str] | None:
-    """The error of a trial whose worker ended itself because it was stuck; None if it did not."""
+    """The error of a trial whose worker ended itself, or was ended as it was stuck; else None."""
+    if left := read_json(folder / LEFT):
+        return left
     try:
         said = (folder / STUCK).read_text(encoding="utf-8", errors="replace").strip()
     except FileNotFoundError:
@@ -253,6 +273,8 @@ def _reason(fault: BaseException, folder: Path | None) -> str:
     known = next((reason for kind, reason in _KNOWN if isinstance(fault, kind)), "")
     if known or out_of_memory(fault):
         return known or "out_of_memory"
+    if context_lost(fault):
+        return "infrastructure"
     if isinstance(fault, OSError) and (fault.errno in _FULL or _is_denied(fault, folder)):
         return "storage"
     if isinstance(fault, OSError) and fault.errno in _DISK:
