@@ -17,7 +17,7 @@ from itertools import takewhile
 
 import numpy as np
 
-from metasearch.search.racing import Bar, Racing, lag
+from metasearch.search.racing import Bar, Racing, allowance, lag
 from metasearch.trial.report import Report
 
 TINY = 1e-300  # in the place of a score of nothing, to divide by
@@ -116,7 +116,7 @@ class Pace:
         leader, made = self._finished
         final, raced = max(made), sorted(made)[self._racing.warmup :]
         known = {
-            step: self._gains[step]
+            step: self._gains[step] * allowance(self._went_on[step], self._racing.alpha)
             for i, step in enumerate(raced)
             if self._went_on[step] >= max(1, self._racing.starters / 2**i)
         }

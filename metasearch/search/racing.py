@@ -28,17 +28,18 @@ class Racing:
     for a trial's whole life and against whoever may lead: it is shared evenly among the trials of
     which the leader is picked, the rungs, and the looks at each (half of it for lots of tasks, half
     for all), so that a trial that will end as well as any other, and gains no more on its way than
-    some trial did, is stopped with probability `alpha` at most (Bonferroni). What can be gained
-    from the first report on counts as known when as many trials as start together went on from
-    there, from the next report on when half as many did, and so on.
+    is allowed for, is stopped with probability `alpha` at most (Bonferroni). Allowed for is the
+    largest gain that was seen, and more the fewer went on; see `allowance`. What can be gained from
+    the first report on counts as known when as many trials as start together went on from there,
+    from the next report on when half as many did, and so on.
 
     Source: Birattari et al., "A Racing Algorithm for Configuring Metaheuristics", GECCO 2002; the
     order in which trials go on by Swersky et al., "Freeze-Thaw Bayesian Optimization",
     arXiv:1406.3896, 2014. Differs: pairs with the leader in the place of Friedman's test of all,
     for trials come one by one; the level is kept over all looks; and what a trial may still gain is
-    the largest gain that was seen, in place of a model of curves. That one of so many goes on from
-    the first report is of Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys
-    2020.
+    bounded by the gains that were seen, in place of a model of curves. That one of so many goes on
+    from the first report is of Li et al., "A System for Massively Parallel Hyperparameter Tuning",
+    MLSys 2020.
     """
 
     alpha: float = 0.05
@@ -91,6 +92,16 @@ class Bar:
         where = f"{len(seen)} of {len(self.goal)} tasks"
         still = f", however much it gains ({gain:.0%})" if gain else ""
         return f"worse than {self.leader} on {where}{still}, p {p:.1e}"
+
+
+def allowance(seen: int, alpha: float) -> float:
+    """By how much more than the largest of so many gains a trial may be about to gain; at least 1.
+
+    Of gains that are spread evenly up to some largest one, the next is above c times the largest of
+    k with probability 1 / (c^k (k + 1)), which is `alpha` at most for this c. A trial that stopped
+    on its way counts among the k with what it gained until then, so this is a rule of thumb.
+    """
+    return float(max(1.0, ((seen + 1) * alpha) ** (-1 / seen)))
 
 
 def lag(mine: np.ndarray, other: np.ndarray) -> float:

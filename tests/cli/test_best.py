@@ -12,7 +12,7 @@ from metasearch.search.ledger import open_run
 from tests.cli.test_look import OF_TRIAL
 from tests.test_light_imports import loaded_by, running
 
-OF_ROW = OF_TRIAL | {"shrunk", "standard", "behind", "settled", "watched"}
+OF_ROW = OF_TRIAL | {"shrunk", "standard", "behind", "settled", "kept", "watched"}
 NLL = {"name": "nll", "unit": "nats", "direction": "minimize", "likelihood": True}
 
 
