@@ -6,10 +6,10 @@ record of an end lets its trial go on from its last checkpoint, and a torn line 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from metasearch import space
 from metasearch.errors import ConfigError, RunError
@@ -18,10 +18,12 @@ from metasearch.search.advisors import SAMPLERS
 from metasearch.search.config import SearchFile
 from metasearch.search.files import read_json, write_atomically
 from metasearch.search.home import home_of
-from metasearch.search.journal import states_in
+from metasearch.search.journal import ends_in
 from metasearch.search.lease import read_holder
 from metasearch.search.ledger import Ledger, Record, open_run, read_records
 from metasearch.search.plan import Plan
+from metasearch.search.revival import revive_end
+from metasearch.search.said import read_line
 from metasearch.search.study import Study
 
 
@@ -38,7 +40,7 @@ class Wound:
 def examine_run(folder: Path) -> list[Wound]:
     """All that is wrong with a run folder; nothing is changed."""
     wounds = [*_ledger(folder), *_reports(folder), *_search_file(folder)]
-    return wounds or list(_journal(folder))  # which is judged by the others
+    return wounds or [*_curves(folder), *_journal(folder)]  # which are judged by the others
 
 
 def mend_run(folder: Path) -> list[Wound]:
@@ -59,36 +61,53 @@ def mend_run(folder: Path) -> list[Wound]:
 
 
 def _ledger(folder: Path) -> Iterator[Wound]:
+    yield from (found := [*_files(folder)])
+    try:
+        open_run(folder)
+    except RunError as fault:
+        if not found:
+            yield Wound("ledger", str(fault))
+
+
+def _files(folder: Path) -> Iterator[Wound]:
+    """Files of the ledger that cannot be read as what they are."""
     try:
         read_holder(folder / "ledger")
     except (RunError, TypeError):
         lease = folder / "ledger" / "lease.json"
         yield Wound("ledger/lease.json", "unreadable", "the clock starts anew", _aside(lease))
+    if not _reads(read_json, folder / "manifest.json"):
+        yield Wound("manifest.json", "unreadable", "restore it from a copy")
     for file in sorted((folder / "ledger").glob("[0-9]*.json")):
-        if _is_json(file):
-            continue
-        name = f"ledger/{file.name}"
-        if file.name.endswith(".done.json"):
+        name, ends = f"ledger/{file.name}", file.name.endswith(".done.json")
+        if not file.is_file():
+            yield Wound(name, "no file", "remove what is in its place")
+        elif ends and not _reads(lambda file: revive_end(read_json(file) or {}), file):
             advice = "its trial goes on from its last checkpoint, or ends again as it did"
             yield Wound(name, "unreadable", advice, _aside(file))
-        else:
+        elif not _reads(read_json, file):
             yield Wound(name, "unreadable", "restore it from a copy: nothing else has all of it")
-    try:
-        open_run(folder)
-    except RunError as fault:
-        if all(_is_json(file) for file in (folder / "ledger").glob("*.json")):
-            yield Wound("ledger", str(fault))
 
 
 def _reports(folder: Path) -> Iterator[Wound]:
     for file in sorted(folder.glob("trials/*/reports.jsonl")):
-        whole = [line for line in file.read_bytes().split(b"\n") if _json_line(line)]
-        text = b"".join(line + b"\n" for line in whole)
         there = file.read_bytes()
-        if there != text and there[: there.rfind(b"\n") + 1] != text:  # a torn tail is no wound
-            advice = "lines that are whole are kept"
-            name = str(file.relative_to(folder))
-            yield Wound(name, "torn lines inside", advice, _rewrite(file, text.decode()))
+        lines = there[: there.rfind(b"\n") + 1].splitlines(keepends=True)  # a torn tail is no wound
+        whole = [line for line in lines if _reads(read_line, line)]
+        if whole != lines:
+            advice, name = "lines that are whole are kept", str(file.relative_to(folder))
+            text = b"".join(whole).decode()
+            yield Wound(name, "torn lines inside", advice, _rewrite(file, text))
+
+
+def _curves(folder: Path) -> Iterator[Wound]:
+    """Trials that are over and lack reports that their record counts."""
+    for record in read_records(folder):
+        if (lacking := len(record.curve) - len(record.reports())) > 0:
+            name = f"trials/{record.info.name}/reports.jsonl"
+            found = f"{lacking} of {len(record.curve)} reports are missing"
+            advice = "restore it from a copy; score and curve stand in the ledger, tasks do not"
+            yield Wound(name, found, advice)
 
 
 def _search_file(folder: Path) -> Iterator[Wound]:
@@ -102,11 +121,11 @@ def _search_file(folder: Path) -> Iterator[Wound]:
 def _journal(folder: Path) -> Iterator[Wound]:
     journal, records = folder / "study.journal", read_records(folder)
     advice = "it is rebuilt from the ledger"
-    told = states_in(journal) if journal.exists() else None
+    told = ends_in(journal) if journal.exists() else None
     if told is None:
         yield Wound("study.journal", "unreadable", advice, lambda: rebuild(folder, records))
         return
-    expected = [record.outcome.state if record.outcome else "open" for record in records]
+    expected = [_end_of(record) for record in records]
     if told != expected:
         at = next((i for i, (a, b) in enumerate(zip(told, expected, strict=False)) if a != b),
                   min(len(told), len(expected)))  # fmt: skip
@@ -132,12 +151,16 @@ def _rewrite(file: Path, text: str) -> Callable[[], object]:
     return lambda: write_atomically(file, text)
 
 
-def _is_json(file: Path) -> bool:
-    return _json_line(file.read_bytes())
+def _end_of(record: Record) -> tuple[str, float | None]:
+    """As `ends_in` has it."""
+    state = record.outcome.state if record.outcome else "open"
+    return state, record.outcome.score if record.outcome and state == "complete" else None
 
 
-def _json_line(line: bytes) -> bool:
+def _reads(read: Callable[[Any], object], what: Path | bytes) -> bool:
+    """Whether something can be read as what it should be."""
     try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
+        read(what)
+    except (RunError, ConfigError, OSError, KeyError, TypeError, ValueError, AttributeError):
         return False
+    return True

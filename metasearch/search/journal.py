@@ -184,8 +184,10 @@ def _rank(trial: FrozenTrial, sign: float) -> _Rank | None:
     return 1, -step, math.inf if math.isnan(score) else sign * score
 
 
-def states_in(journal: Path) -> list[str] | None:
-    """How the trials of a journal ended, by number, "open" if one has not; None if unreadable."""
+def ends_in(journal: Path) -> list[tuple[str, float | None]] | None:
+    """How the trials of a journal ended, "open" if one has not, and the score of one that is
+    complete, by number; None if unreadable.
+    """
     try:
         backend = JournalFileBackend(str(journal))
         storage = JournalStorage(backend)
@@ -197,7 +199,10 @@ def states_in(journal: Path) -> list[str] | None:
         TrialState.PRUNED: "pruned",
         TrialState.FAIL: "failed",
     }
-    return [names.get(t.state, "open") for t in storage.get_all_trials(study._study_id)]
+    return [
+        (names.get(t.state, "open"), t.values[0] if t.state is TrialState.COMPLETE else None)
+        for t in storage.get_all_trials(study._study_id)
+    ]
 
 
 def frozen_of(record: Record, space: Any, advice: Advice) -> FrozenTrial:

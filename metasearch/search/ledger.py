@@ -26,8 +26,7 @@ from metasearch.search.manifest import revive_info
 from metasearch.search.revival import (
     check_params,
     number_or_nan,
-    revive_outcome,
-    revive_report,
+    revive_end,
     revive_trial,
 )
 from metasearch.search.said import Answer, answered, line_of, read_places, read_reports
@@ -191,14 +190,7 @@ def _read_record(folder: Path, number: int, name: str, names: set[str]) -> Recor
         return record
     done = read_json(path) or {}
     with _as_written(path):
-        return replace(
-            record,
-            outcome=revive_outcome(done["outcome"]),
-            done_at=number_or_nan(done["done_at"]),
-            curve=tuple((step, number_or_nan(score)) for step, score in done["curve"]),
-            notes=done["notes"],
-            last=revive_report(done["last"]) if done.get("last") else None,
-        )
+        return replace(record, **revive_end(done))
 
 
 @contextmanager

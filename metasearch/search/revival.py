@@ -38,6 +38,21 @@ def revive_outcome(data: Mapping[str, Any]) -> Outcome:
     return outcome
 
 
+def revive_end(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What the record of a trial's end says, by the names of `ledger.Record`.
+
+    Raises:
+        KeyError, TypeError, ValueError, ConfigError: something is missing or of another kind.
+    """
+    return {
+        "outcome": revive_outcome(data["outcome"]),
+        "done_at": number_or_nan(data["done_at"]),
+        "curve": tuple((step, number_or_nan(score)) for step, score in data["curve"]),
+        "notes": data["notes"],
+        "last": revive_report(data["last"]) if data.get("last") else None,
+    }
+
+
 def revive_report(data: Mapping[str, Any]) -> Report:
     """The report in a line of reports.jsonl, where null stands for a number not finite.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from metasearch.errors import EnvironmentFault
 from metasearch.observe.base import Outcome
@@ -26,8 +27,16 @@ def line_of(report: Report, answer: Answer) -> str:
 
 def read_reports(path: Path) -> list[Report]:
     """The reports in a file, by step; none if there is no file."""
-    lines = ({k: v for k, v in line.items() if k != _PASSED} for line in read_lines(path))
-    return [revive_report(line) for line in lines]
+    return [_report_of(line) for line in read_lines(path)]
+
+
+def read_line(line: bytes) -> Report:
+    """The report in a line, as it stands in a file; raises what a damaged one comes to."""
+    return _report_of(json.loads(line))
+
+
+def _report_of(line: Mapping[str, Any]) -> Report:
+    return revive_report({key: value for key, value in line.items() if key != _PASSED})
 
 
 def answered(path: Path) -> tuple[int, bool]:
