@@ -90,6 +90,11 @@ def misfit(sampler: Sampler, job: Job) -> str:
     return ""
 
 
+def breeds(sampler: Sampler) -> bool:
+    """Whether a sampler breeds from trials that finished, of which a race leaves few."""
+    return isinstance(sampler, NSGA2 | NSGA3)
+
+
 def _no_evolution(job: Job) -> str:
     if job.objectives > 1:
         return "'cma_es' knows one objective only. Use tpe, nsga2 or nsga3."

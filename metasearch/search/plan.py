@@ -18,7 +18,7 @@ from metasearch.search.advisors import Auto, Sampler
 from metasearch.search.conductor import Fill
 from metasearch.search.config import SearchConfig, SearchFile
 from metasearch.search.first import REFERENCE, Point, first_points
-from metasearch.search.fit import Job
+from metasearch.search.fit import Job, breeds
 from metasearch.search.pace import Pace
 from metasearch.search.racing import Racing
 from metasearch.search.share import RECIPES
@@ -136,7 +136,7 @@ class Plan:
         """
         sign, racing = (1.0 if self.direction == "minimize" else -1.0), self.search.race
         if racing == "auto":
-            racing = Racing() if self.races else None
+            racing = Racing() if self.races and not breeds(self.search.sampler) else None
         if racing is None:
             return None
         starters = min(racing.starters, max(1, self.search.trials // 3))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from metasearch import space
 from metasearch.search.first import entry_fault
-from metasearch.search.fit import Job, misfit
+from metasearch.search.fit import Job, breeds, misfit
 from metasearch.search.stopping import Dominated
 from metasearch.space import Fault
 
@@ -70,6 +70,11 @@ def _no_race(search: SearchConfig, trial: Mapping[str, Any]) -> str:
         return (
             "trials race for one score; with several objectives, who loses may still be on the "
             "front. Leave `race` or `objectives` out."
+        )
+    if breeds(search.sampler):
+        return (
+            f"{search.sampler.name} breeds from trials that finished, and a race leaves a few. "
+            "Leave `race` out, or take another sampler, such as tpe."
         )
     return ""
 

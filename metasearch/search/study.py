@@ -190,9 +190,10 @@ class Study:
             return GO_ON
         live.step = step
         live.reports += 1
-        live.curve.report(score, live.reports)
+        told = score if math.isfinite(score) else math.nan  # what overflowed is not the best of all
+        live.curve.report(told, live.reports)
         if live.curve is not live.trial:  # `report` refuses where there are several objectives
-            self._storage.set_trial_intermediate_value(number, live.reports, score)
+            self._storage.set_trial_intermediate_value(number, live.reports, told)
         if self._reached:
             self._reached.reported(number, live.reports, score, scalars)
         if not math.isfinite(score):

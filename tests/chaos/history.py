@@ -106,12 +106,13 @@ class Checker:
         assert {x for x, k in made if k == reports} == {t.info.params["x"] for t in run.trials}
         # With a snapshot at each report, a kill costs each trial that ran at most one of them.
         assert sum(made.values()) - len(made) <= at_once * self.kills
-        told = _journal(self.folder)
+        told = journal_of(self.folder)
         assert Counter(t.state.name for t in told) == {"COMPLETE": trials}
         assert [len(t.intermediate_values) for t in told] == [reports] * trials
 
 
-def _journal(folder: Path) -> list[Any]:
+def journal_of(folder: Path) -> list[Any]:
+    """The trials of a run as any reader of Optuna's journals sees them."""
     backend = optuna.storages.journal.JournalFileBackend(str(folder / "study.journal"))
     storage = optuna.storages.JournalStorage(backend)
     return list(optuna.load_study(study_name="planted", storage=storage).trials)

@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 from metasearch.rng import Stream
-from tests.chaos.history import Checker
+from metasearch.search.ledger import open_run
+from tests.chaos.history import Checker, journal_of
 from tests.chaos.lives import Nursery, nursery
 from tests.chaos.wire import tearable
 from tests.search.driver import launch, lines, wait_until
@@ -28,7 +29,8 @@ pytestmark = pytest.mark.slow
 
 REPORTS = 6
 SEED = 0
-RANDOM_KILLS, PLACES, RAY_KILLS = 100, 40, 16
+TASKS = 40
+RANDOM_KILLS, PLACES, RAY_KILLS, RACE_KILLS = 100, 40, 16, 50
 
 
 def _moments(purpose: str, low: float, high: float) -> Iterator[float]:
@@ -51,17 +53,18 @@ def cradle(tmp_path_factory) -> Iterator[Nursery]:
 class Search:
     """A search that lives as often as it takes, by the same order."""
 
-    def __init__(self, place: Path, cradle: Nursery, reports: int = REPORTS) -> None:
+    def __init__(self, place: Path, cradle: Nursery, reports: int = REPORTS, **search: Any) -> None:
+        self._search = search
         self._cradle, self._reports = cradle, reports
         place.mkdir(exist_ok=True)
         folder, account, told = place / "run", place / "account", place / "told"
         self.checker = Checker(folder, account, told)
-        tree = {**_tree(account, 0.01, reports), "pictures": True}
+        tree = {**_tree(account, 0.01, reports), "pictures": True, "tasks": TASKS}
         self._order = {"folder": str(folder), "space": tree, "told": str(told)}
 
     def live(self, trials: int, after_s: float | None = None, **more: Any) -> bool:
         """Whether a life was cut short; what it left is looked at."""
-        search = {"trials": trials, "backend": "local"}
+        search = {"trials": trials, "backend": "local", **self._search}
         ended = self._cradle.live(after_s, **self._order, search=search, **more)
         assert ended.killed or (ended.code, ended.said) == (0, "trials"), ended
         self.checker.kills += ended.killed
@@ -101,6 +104,30 @@ def test_a_kill_between_any_two_writes_loses_nothing(cradle, tmp_path):
         search.finish(4)
         kills += search.checker.kills
     print(f"{kills} kills at {len(deadly)} places between two writes: 0 lost, 0 finished twice")  # noqa: T201
+
+
+def _ends(folder: Path) -> list[Any]:
+    """All that became of the trials of a search that is over."""
+    run = open_run(folder)
+    assert run.state == "finished"
+    return [(t.info.params, t.outcome, t.curve, len(t.reports())) for t in run.trials]
+
+
+def test_kills_of_a_search_that_races_leave_it_as_if_there_had_been_none(cradle, tmp_path):
+    race, trials, moments = {"race": {"starters": 3}}, 12, _moments("race", 0.05, 0.6)
+    whole = Search(tmp_path / "whole", cradle, **race)
+    assert not whole.live(trials)
+    expected = _ends(whole.checker.folder)
+    assert {outcome.reason for _, outcome, *_ in expected} == {"finished", "race"}
+    kills = searches = 0
+    while kills < RACE_KILLS:
+        search = Search(tmp_path / f"{searches}", cradle, **race)
+        while search.live(trials, next(moments)):
+            pass
+        assert _ends(search.checker.folder) == expected
+        assert not [t for t in journal_of(search.checker.folder) if t.state.name == "RUNNING"]
+        kills, searches = kills + search.checker.kills, searches + 1
+    print(f"{kills} kills of {searches} searches that race: each ended as one without")  # noqa: T201
 
 
 @pytest.fixture(scope="module")

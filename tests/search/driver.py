@@ -16,6 +16,7 @@ from metasearch.cli.app import ended
 from metasearch.observe.base import Observer
 from metasearch.search.addresses import to_search
 from metasearch.search.advisors import SAMPLERS
+from metasearch.search.racing import Racing
 from metasearch.search.run import make_backend, run_search
 from metasearch.search.stopping import NoPruner
 from tests.search.plans import plan
@@ -85,6 +86,8 @@ def search_as(order: dict[str, Any], observers: Sequence[Observer] = ()) -> int:
     address = search.pop("address", None)
     sampler = dict(search.pop("sampler", {"name": "random"}))
     sampler = SAMPLERS[sampler.pop("name")](**sampler)
+    if race := search.pop("race", None):
+        search["race"] = Racing(**race)
     made = plan(order["space"], sampler=sampler, pruner=NoPruner(), **search)
     folder = to_search(order["folder"])
     backend = make_backend(made.search, folder, TRIAL, address=address)

@@ -24,7 +24,7 @@ from metasearch.search.first import Point
 from metasearch.search.ledger import Record, open_run
 from metasearch.search.pace import Pace
 from metasearch.search.racing import Bar, Racing, allowance, behind, lag, signed_rank
-from metasearch.search.run import run_search
+from metasearch.search.run import Plan, run_search
 from metasearch.search.stopping import NoPruner
 from metasearch.trial.report import Cost, Report
 from tests.house import ROOT
@@ -527,6 +527,14 @@ def test_a_score_of_all_tasks_together_cannot_be_raced_for():
     assert SearchFile.from_yaml(FILE.format("mmd")).search.race == Racing()
     with pytest.raises(ConfigError, match=r"search\.race: the score 'frechet' judges all tasks"):
         SearchFile.from_yaml(FILE.format("{name: frechet}"))
+
+
+def test_samplers_that_breed_from_finished_trials_leave_a_race_out():
+    text = FILE.format("mmd").replace("name: small, race: {}", "name: small, sampler: nsga2")
+    assert Plan.of(SearchFile.from_yaml(text)).pace() is None
+    assert Plan.of(SearchFile.from_yaml(text.replace("nsga2", "tpe"))).pace() is not None
+    with pytest.raises(ConfigError, match=r"search\.race: nsga2 breeds from trials that finished"):
+        SearchFile.from_yaml(text.replace("nsga2", "nsga2, race: {}"))
 
 
 @pytest.mark.parametrize("wrong", [{"alpha": 0.0}, {"alpha": 1.0}, {"warmup": -1}, {"starters": 0}])

@@ -27,6 +27,21 @@ def test_a_trial_of_a_real_search_comes_out_the_same(tmp_path):
     assert set(run.folder.rglob("*")) == before
 
 
+@pytest.mark.slow
+@pytest.mark.ray
+def test_ten_trials_of_a_parallel_search_with_a_race_come_out_the_same(tmp_path):
+    tree = trial(blobs_file(tmp_path / "b.npz"), outer={"lr": {"log_uniform": [1e-4, 0.1]}},
+                 budget={"gradients": 1200, "reports": 4, "tasks_per_step": 4})  # fmt: skip
+    run = searched(tmp_path / "run", tree, trials=10, backend="ray", max_concurrent=2,
+                   race={"starters": 2})  # fmt: skip
+    assert len(run.trials) == 10 and run.state == "finished"
+    for record in run.trials:
+        found = list(reproduce(record, run.folder))
+        assert [each.step for each in found] == [r.step for r in record.reports()]
+        assert all(each.same for each in found), record.info.name
+    print(f"{sum(len(t.curve) for t in run.trials)} reports of 10 trials, all the same")  # noqa: T201
+
+
 def test_another_score_in_the_last_digit_is_seen(tmp_path):
     run = run_search(plan(trials=1), tmp_path / "r", trial=TRIAL).run
     (record,) = run.trials

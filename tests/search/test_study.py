@@ -174,6 +174,14 @@ def test_a_diverged_trial_is_told_pruned_with_its_nan(build, tmp_path):
     assert first.intermediate_values[1] == 0.5 and math.isnan(first.intermediate_values[2])
 
 
+@pytest.mark.parametrize("away", [math.inf, -math.inf])
+def test_a_score_that_overflowed_is_no_best_one_in_the_study_whichever_way(build, tmp_path, away):
+    study = build(tmp_path / "j", SPACE, ADVICE)
+    assert tell(study, study.ask().number, [0.5, away]) == ("non_finite", 2)
+    (told,) = study._study.trials
+    assert told.intermediate_values[1] == 0.5 and math.isnan(told.intermediate_values[2])
+
+
 def test_the_last_report_is_taken_down_but_not_judged(build, tmp_path):
     study = build(tmp_path / "j", SPACE, advice(pruner=Threshold(upper=1.0)))
     number = study.ask().number
