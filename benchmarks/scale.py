@@ -35,6 +35,7 @@ from metasearch.search.config import SearchConfig
 from metasearch.search.files import append_line
 from metasearch.search.ledger import Ledger, open_run
 from metasearch.search.local import LocalBackend
+from metasearch.search.paddock import Paddock
 from metasearch.search.ray_backend import RayBackend
 from metasearch.search.run import Plan, run_search
 from metasearch.search.said import line_of
@@ -114,7 +115,8 @@ def go_on(folder: Path, made: Plan) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         for part, owner, name in (
             ("open", Study, "__init__"), ("opened", Conductor, "resume"),
-            ("suggest", Study, "ask"), ("order", Conductor, "next"),
+            ("suggest", Study, "ask"), ("take", Paddock, "take"),
+            ("beaten", Paddock, "beaten_aside"),
             ("report", Conductor, "heard"), ("end", Conductor, "_end"),
             ("run", LocalBackend if made.search.backend == "local" else RayBackend, "run"),
         ):  # fmt: skip
@@ -129,8 +131,9 @@ def go_on(folder: Path, made: Plan) -> dict[str, Any]:
     return {
         "suggest_p50": float(np.median(ms["suggest"])),
         "suggest_p99": float(np.percentile(ms["suggest"], 99)),
-        "order_p50": float(np.median(ms["order"])),
-        "order_p99": float(np.percentile(ms["order"], 99)),
+        "take_p50": float(np.median(ms["take"])),
+        "beaten_p50": float(np.median(ms["beaten"])) if len(ms["beaten"]) else 0.0,
+        "beaten_max": float(max(ms["beaten"], default=0.0)),
         "report_p50": float(np.median(ms["report"])),
         "report_p99": float(np.percentile(ms["report"], 99)),
         "end_p50": float(np.median(ms["end"])),
@@ -202,7 +205,7 @@ def draw(rows: list[dict[str, Any]], file: Path) -> None:
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     lengths = [row["trials"] for row in rows]
-    for key in ("suggest_p50", "suggest_p99", "order_p50", "report_p50", "end_p50", "trial"):
+    for key in ("suggest_p50", "suggest_p99", "report_p50", "end_p50", "trial"):
         left.plot(lengths, [row[key] for row in rows], "o-", label=key.replace("_", " "))
     left.set(xscale="log", yscale="log", xlabel="trials before", ylabel="CPU ms of the driver")
     for key in ("reopen", "read", "status", "best", "--help"):
@@ -215,8 +218,8 @@ def draw(rows: list[dict[str, Any]], file: Path) -> None:
 
 
 COLUMNS = {
-    "trials": "{:.0f}", "suggest_p50": "{:.1f}", "suggest_p99": "{:.1f}", "order_p50": "{:.1f}",
-    "order_p99": "{:.1f}", "report_p50": "{:.2f}",
+    "trials": "{:.0f}", "suggest_p50": "{:.1f}", "suggest_p99": "{:.1f}", "take_p50": "{:.2f}",
+    "beaten_p50": "{:.2f}", "beaten_max": "{:.0f}", "report_p50": "{:.2f}",
     "report_p99": "{:.2f}", "end_p50": "{:.2f}", "trial": "{:.1f}", "reopen": "{:.2f}",
     "read": "{:.2f}", "status": "{:.2f}", "best": "{:.2f}", "--help": "{:.2f}",
     "peak_mb": "{:.0f}", "journal_mb": "{:.1f}",
