@@ -62,6 +62,16 @@ def test_a_search_runs_and_tells_what_to_do_next(cli, file, place):
     assert "another space" in other.err
 
 
+def test_a_limit_is_a_flag_and_raised_it_takes_back_what_it_ended(cli, file):
+    told = cli("search", file, "--gradients", 150)
+    assert "1 trials would go on with a higher limit" in told.err
+    assert "metasearch resume tiny --gradients 300" in told.err
+    again = cli("resume", "tiny", "--gradients", 10_000, "--json")
+    assert again.code == 0, again.err
+    longer = again.json
+    assert (longer["trials"]["complete"], longer["ending"]) == (2, "trials")
+
+
 def _state(out: str) -> str:
     return next(line for line in out.splitlines() if line.startswith("  state"))
 
