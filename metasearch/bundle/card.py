@@ -101,12 +101,15 @@ def _watched(report: Mapping[str, Any]) -> str:
     watched = {name: told for name, told in report.get("watched", {}).items() if "test" in told}
     if not watched:
         return ""
-    ends = list(dict.fromkeys(e for told in watched.values() for e in told["test"]["anchors"]))
+    ends = list(
+        dict.fromkeys(e for told in watched.values() for e in told["test"].get("anchors", ()))
+    )
     rows = [f"| watched on test | after | before | {' | '.join([*ends, 'unit'])} |"]
     rows.append("|---" * (len(ends) + 4) + "|")
     for name, told in watched.items():
-        test, known = told["test"], told["test"]["anchors"]
-        beside = [_number(test["before"]), *(_number(known.get(end)) for end in ends)]
+        test = told["test"]
+        known = test.get("anchors", {})  # neither is in reports made by earlier versions
+        beside = [_number(test.get("before")), *(_number(known.get(end)) for end in ends)]
         rows.append(f"| {name} | {_cell(test)} | {' | '.join([*beside, told['unit']])} |")
     cost = report["adaptation"]
     return (

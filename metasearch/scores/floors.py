@@ -86,7 +86,7 @@ class KernelFloor:
 
     A pixel is that of the image that was shifted or, with a chance of `smear`, drawn as `pixels`
     does, which is a part by itself too. Nats count as those of `PixelFloor`; for grey images they
-    are a bound from below.
+    are a bound from above.
 
     Source: Aitchison & Aitken, "Multivariate binary discrimination by the kernel method", 1976,
     eq. 2. Differs: what is not copied is drawn from the task's pixels and not evenly; shifts.

@@ -188,7 +188,9 @@ def _read_record(folder: Path, number: int, name: str, names: set[str]) -> Recor
     path = path.with_name(_done(number))
     if path.name not in names:
         return record
-    done = read_json(path) or {}
+    done = read_json(path)
+    if done is None:  # taken back since its name was read, as a limit was raised
+        return record
     with _as_written(path):
         return replace(record, **revive_end(done))
 

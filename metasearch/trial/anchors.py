@@ -83,7 +83,8 @@ def ends_of_scale(
         bench.known[key] = {
             tag: float(found[name]["search"]["mean"]) for tag, name in ends.items() if name in found
         }
-    return bench.known[key]
+    ends_found: dict[str, float] = bench.known[key]
+    return ends_found
 
 
 def _floors(config: TrialConfig, bench: Bench, names: Collection[str]) -> dict[str, Floor]:
@@ -96,7 +97,13 @@ def _floors(config: TrialConfig, bench: Bench, names: Collection[str]) -> dict[s
         plain: lambda: Copies(jitter=False),
         jittered: lambda: Copies(jitter=True),
     }
-    return {name: fit() for name, fit in fits.items() if name in names}
+    found: dict[str, Floor] = {}
+    for name in (n for n in fits if n in names):
+        key = (name, shot, query)
+        if key not in bench.known:
+            bench.known[key] = fits[name]()
+        found[name] = bench.known[key]
+    return found
 
 
 def _of_floor(

@@ -47,8 +47,8 @@ class Bench:
 
     data: TaskDistribution
     features: Features | None
-    known: dict[Any, dict[str, float]] = field(default_factory=dict, compare=False)
-    """What `ends_of_scale` found, which is the same for all trials."""
+    known: dict[Any, Any] = field(default_factory=dict, compare=False)
+    """The floors and ends of a scale that were found, which are the same for all trials."""
 
 
 @lru_cache(maxsize=2)

@@ -12,6 +12,7 @@ import pytest
 
 from metasearch.errors import RunError
 from metasearch.observe.base import Draw, Outcome, SearchInfo, TrialInfo
+from metasearch.search.files import read_json
 from metasearch.search.ledger import Ledger, open_run, read_records
 from metasearch.search.manifest import describe
 from metasearch.trial.report import Cost, Report
@@ -135,6 +136,19 @@ def test_ten_thousand_trials_come_in_order(tmp_path):
         record = {"name": "x", "params": {}, "config": {}, "asked_at": 0.0}
         (folder / f"{number:04d}.asked.json").write_text(json.dumps(record))
     assert [r.number for r in read_records(tmp_path)] == list(range(10_002))
+
+
+def test_an_end_that_is_taken_back_while_it_is_read_leaves_an_open_trial(tmp_path, monkeypatch):
+    a_run(tmp_path / "r", [done(0.5), done(0.4)]).close()
+
+    def late(path):  # its name was listed, and the search that goes on has moved the file away
+        if path.name == "0001.done.json":
+            path.unlink()
+        return read_json(path)
+
+    monkeypatch.setattr("metasearch.search.ledger.read_json", late)
+    first, second = open_run(tmp_path / "r").trials
+    assert first.outcome is not None and second.outcome is None
 
 
 def test_a_missing_record_is_named(tmp_path):
