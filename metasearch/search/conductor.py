@@ -47,6 +47,10 @@ class _Live:
     passed: int = 0  # the step at which an earlier sitting told it to go on
     aside: bool = False  # whether it was set aside then
 
+    def unheard(self) -> bool:
+        """Whether nobody told it what comes after its last report."""
+        return self.last is not None and self.last.step > self.passed
+
 
 class Conductor:
     """Runs one sitting of a search; see `backend.Desk`."""
@@ -93,7 +97,7 @@ class Conductor:
             if outcome := self._judge(live) if live.last else None:
                 self._audience.started(live.info)  # it ended, and the driver before it wrote so
                 self._end(live, outcome)
-            elif live.aside:
+            elif live.aside or (live.unheard() and self._paddock.waits(live.info)):
                 self._paddock.put(live.info)
             else:
                 self._waiting.append(live.info)

@@ -46,6 +46,7 @@ class Opened:
     sampler: Sampler  # what `auto` stands for
     first: Sequence[Point]  # what is tried first
     over: bool  # whether there is nothing left to run
+    gpus: float  # of a trial; with `auto`, what an earlier sitting measured
 
 
 def check_home(home: Home, resume: Resume) -> None:
@@ -89,7 +90,7 @@ def open_folder(
             grown = _check_same(folder, plan, extend=resume == "extend")
             _check_data(folder, manifest["data"], data)
     write_atomically(folder / "search.yaml", space.dump(plan.tree()))
-    begun = manifest if past else None
+    begun, info = (manifest if past else None), _info(plan, folder, manifest)
     picked, first_tried = _picked(plan, begun), _first(plan, begun)
     now = {"at": time.time(), "fence": ledger.lease.fence, "versions": _versions()}
     if grown:
@@ -99,7 +100,7 @@ def open_folder(
         "format": FORMAT,
         "created_at": first["created_at"],
         "versions": now["versions"],
-        "search": describe(plan.info(folder)),
+        "search": describe(info),
         "seed": plan.search.seed,
         "sampler": {"picked": to_data(picked.sampler), "why": picked.why},
         "first": [vars(point) for point in first_tried],
@@ -107,21 +108,23 @@ def open_folder(
         "plugins": dict(plan.plugins),
         "sittings": [*first["sittings"], now],
     })  # fmt: skip
-    past, limit = _reopened(ledger, plan.info(folder), manifest, past)
+    past, limit = _reopened(ledger, info, past)
     done = len(past) >= plan.search.trials and all(record.outcome for record in past)
-    return Opened(past, picked.sampler, first_tried, bool(limit) or done)
+    return Opened(past, picked.sampler, first_tried, bool(limit) or done, info.gpus)
 
 
-def _reopened(
-    ledger: Ledger, info: SearchInfo, manifest: Mapping[str, Any] | None, past: list[Record]
-) -> tuple[list[Record], Limit]:
-    """Have trials that a limit ended go on if it was raised; returns which limit is reached.
+def _info(plan: Plan, folder: Path, manifest: Mapping[str, Any] | None) -> SearchInfo:
+    """As readers see it; `gpus_per_trial: auto` stands for what was measured before."""
+    info = plan.info(folder)
+    if plan.search.gpus_per_trial == "auto" and manifest is not None:
+        return replace(info, gpus=manifest["search"].get("gpus", 0.0))
+    return info
 
-    `gpus_per_trial: auto` stands for what was measured before.
-    """
-    gpus = info.gpus or (manifest["search"].get("gpus", 0.0) if manifest else 0.0)
-    lasts = [record.last for record in past]
-    limit = Spent(replace(info, gpus=gpus), lambda: ledger.lease.elapsed_s, lasts).limit
+
+def _reopened(ledger: Ledger, info: SearchInfo, past: list[Record]) -> tuple[list[Record], Limit]:
+    """Have trials that a limit ended go on if it was raised; returns which limit is reached."""
+    lasts = [r.last or r.lost() or next(reversed(r.reports()), None) for r in past]
+    limit = Spent(info, lambda: ledger.lease.elapsed_s, lasts).limit
     cut = [] if limit else [record.number for record in past if cut_short(record.outcome)]
     for number in cut:
         ledger.reopen(number)

@@ -139,8 +139,8 @@ def _sit(
         signals.rearm()
         signals.raises = backend.in_process
         advice = plan.advice(opened.sampler, opened.first)
-        if plan.search.gpus_per_trial == "auto" and not opened.over:
-            plan = _sized(plan, ledger, backend)
+        if plan.search.gpus_per_trial == "auto":
+            plan = plan.sized(opened.gpus) if opened.over else _sized(plan, ledger, backend)
         study = Study(ledger.folder / "study.journal", plan.space, advice, opened.past)
         stack.callback(study.close)
         info = plan.info(ledger.folder)

@@ -14,6 +14,7 @@ from metasearch.search.ledger import open_run
 from metasearch.search.limits import cut_short
 from metasearch.search.racing import Racing
 from metasearch.search.run import Summary, run_search
+from metasearch.search.share import Share
 from metasearch.search.stopping import NoPruner
 from tests.search.driver import lines
 from tests.search.plans import plan
@@ -61,6 +62,50 @@ def test_trials_that_a_limit_ended_go_on_once_it_is_raised_as_if_it_had_not_been
     assert len(made) == len(set(made)), "what was reported is not trained again"
 
 
+def turns(folder: Path, cut: int | None) -> list[tuple[int, int]]:
+    """Whose report came when, in a race that a limit may have cut after so many."""
+    carried: list[Any] = []
+    tree = {"tasks": 40, "snapshots": True}
+    for limit in (cut * STRIDE if cut else None, None):
+        race = Racing(starters=2)
+        racing = plan(tree, trials=10, pruner=NoPruner(), race=race, gradients=limit)
+        run_search(racing, folder, backend=Hands(1, 10**6, carried))
+    return list(dict.fromkeys((number, told["report"]["step"]) for number, told, _ in carried))
+
+
+def test_who_was_to_wait_after_the_report_that_reached_a_limit_waits_once_it_is_raised(tmp_path):
+    whole = turns(tmp_path / "whole", None)
+    for cut in range(1, 20, 2):
+        assert turns(tmp_path / f"cut-{cut}", cut) == whole, cut
+
+
+def test_a_limit_that_was_not_raised_takes_nothing_back(tmp_path):
+    """A share of a card that was measured stays known, and what an open trial spent counts."""
+    low = {"gpu_hours": 0.65 / 3600, "gpus_per_trial": "auto"}
+    carried: list[Any] = []
+
+    class Card(Hands):
+        def settle(self, recipes: Any) -> Share:
+            return Share(0.5)
+
+    def typed() -> Summary:
+        made = plan({"snapshots": True}, trials=8, pruner=NoPruner(), **low)
+        return run_search(made, tmp_path / "r", backend=Card(2, 10**6, carried), trial=TRIAL)
+
+    first = typed()
+    heard, ends = len(carried), {t.number: t.done_at for t in first.run.trials}
+    assert first.ending == "gpu_hours" and first.run.state == "finished"
+    for _ in range(3):
+        again = typed()
+        assert again.ending == "gpu_hours" and again.run.trials == first.run.trials
+        assert again.run.info.gpus == 0.5
+    cut = next(t.number for t in first.run.trials if cut_short(t.outcome))
+    (tmp_path / "r" / "ledger" / f"{cut:04d}.done.json").unlink()  # as if it was killed before
+    last = typed()
+    assert last.ending == "gpu_hours" and len(carried) == heard
+    assert [t.number for t in last.run.trials if t.done_at != ends[t.number]] == [cut]
+
+
 def test_a_trial_that_no_worker_took_before_the_limit_ends_unheard_and_is_run_once_it_is_raised(
     tmp_path,
 ):
@@ -78,8 +123,8 @@ def test_a_trial_that_no_worker_took_before_the_limit_ends_unheard_and_is_run_on
 
 def test_when_the_time_is_long_over_a_trial_stops_between_two_reports(tmp_path, monkeypatch):
     monkeypatch.setattr(notice, "LOOK_S", 0.01)
-    tree = {"pause": 1.5, "reports": 2, "snapshots": True, "account": str(tmp_path / "account")}
-    made = plan(tree, trials=1, time=0.2, pruner=NoPruner())
+    tree = {"pause": 4.0, "reports": 2, "snapshots": True, "account": str(tmp_path / "account")}
+    made = plan(tree, trials=1, time=1.0, pruner=NoPruner())
     ended = run_search(made, tmp_path / "r", trial=TRIAL)
     (trial,) = ended.run.trials
     assert trial.outcome == Outcome("pruned", "time") and ended.run.state == "finished"
