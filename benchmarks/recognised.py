@@ -20,7 +20,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
-from benchmarks.families import SPACES, recipe, trained
+from benchmarks.families import trained
+from benchmarks.recipes import SPACES, recipe
 from metasearch.interval import mean_interval, paired_difference
 from metasearch.rng import Stream
 from metasearch.scores import SCORES

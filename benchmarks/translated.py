@@ -18,7 +18,8 @@ from typing import get_args
 import numpy as np
 import torch
 
-from benchmarks.families import SPACES, recipe, trained
+from benchmarks.families import trained
+from benchmarks.recipes import SPACES, recipe
 from metasearch.interval import Interval, mean_interval, paired_difference
 from metasearch.observe.grid import sample_grid, to_png
 from metasearch.scores import SCORES

@@ -8,18 +8,18 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import families
+from benchmarks import families, recipes
 from metasearch.tasks.glyphs import Glyphs
 from metasearch.tasks.omniglot import Omniglot
 from metasearch.trial.config import problems
 
-FILES = list(families.files([]))
+FILES = list(recipes.files([]))
 
 
 @pytest.mark.parametrize("omniglot", [None, "omniglot.npz"])
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_recipe_is_sound_at_the_size_asked_for(file, omniglot):
-    found = list(families.recipes(file, 20, omniglot, "strokes.zip"))
+    found = list(recipes.recipes(file, 20, omniglot, "strokes.zip"))
     if not found:
         pytest.skip("there are no such tasks of handwriting")
     for _, config in found:
@@ -31,7 +31,7 @@ def test_every_recipe_is_sound_at_the_size_asked_for(file, omniglot):
 
 def test_who_writes_is_given_traced_strokes_and_those_of_the_drawers_where_they_are_at_hand():
     def rows(*paths):
-        found = families.recipes(families.SPACES / "rgan-strokes.yaml", 20, *paths)
+        found = recipes.recipes(recipes.SPACES / "rgan-strokes.yaml", 20, *paths)
         return {name: config.tasks for name, config in found}
 
     assert {name: s.name for name, s in rows(None, None).items()} == {"rgan-strokes": "strokes"}
@@ -46,13 +46,13 @@ def test_who_writes_is_given_traced_strokes_and_those_of_the_drawers_where_they_
 
 def test_what_reads_handwriting_is_given_glyphs_and_the_other_way_round():
     settings = {"size": 28, "shot": 3}
-    theirs = families.elsewhere({"name": "omniglot", "path": "x.npz", **settings}, 16, None, None)
-    ours = families.elsewhere({"name": "glyphs", **settings}, 16, "x.npz", None)
+    theirs = recipes.elsewhere({"name": "omniglot", "path": "x.npz", **settings}, 16, None, None)
+    ours = recipes.elsewhere({"name": "glyphs", **settings}, 16, "x.npz", None)
     assert theirs == {"name": "glyphs", "size": 16, "shot": 3}
     assert ours == {"name": "omniglot", "path": "x.npz", "size": 16, "shot": 3}
-    wrapped = families.elsewhere({"name": "conditional", "source": dict(theirs)}, 20, "x", None)
+    wrapped = recipes.elsewhere({"name": "conditional", "source": dict(theirs)}, 20, "x", None)
     assert wrapped["source"]["name"] == "omniglot"
-    assert families.elsewhere({"name": "pairs"}, 20, "x.npz", "s.zip") is None
+    assert recipes.elsewhere({"name": "pairs"}, 20, "x.npz", "s.zip") is None
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_what_reads_handwriting_is_given_glyphs_and_the_other_way_round():
 def test_a_family_is_trained_judged_on_both_tracks_and_set_beside_floors(
     name, kinds, tmp_path, monkeypatch, capsys
 ):
-    file = families.SPACES / f"{name}.yaml"
+    file = recipes.SPACES / f"{name}.yaml"
     monkeypatch.setattr(families, "TRACKS", (families.SCORES["mmd"](), families.SCORES["nll"]()))
     told = [str(file), "--seconds", "0.5", "--size", "16", "--out", str(tmp_path)]
     for _ in range(2):  # the second run adds to what the first one kept
@@ -93,9 +93,9 @@ def test_a_family_is_trained_judged_on_both_tracks_and_set_beside_floors(
 
 
 def test_the_source_of_a_recipe_is_one_of_the_two():
-    kinds = {type(families.recipe(f, 20, "x.npz", None).tasks) for f in FILES if f.stem == "aae"}
+    kinds = {type(recipes.recipe(f, 20, "x.npz", None).tasks) for f in FILES if f.stem == "aae"}
     assert kinds == {Omniglot}
-    assert isinstance(families.recipe(families.SPACES / "aae.yaml", 20, None, None).tasks, Glyphs)
+    assert isinstance(recipes.recipe(recipes.SPACES / "aae.yaml", 20, None, None).tasks, Glyphs)
 
 
 def test_a_sheet_takes_recipes_that_show_fewer_images_than_others():
@@ -117,8 +117,8 @@ def test_a_sheet_leaves_out_the_pairs_of_a_translator():
 
 
 def test_translations_are_compared_with_the_truth_and_with_doing_nothing():
-    file = families.SPACES / "cyclegan.yaml"
-    ((_, config),) = families.recipes(file, 16, None, None)
+    file = recipes.SPACES / "cyclegan.yaml"
+    ((_, config),) = recipes.recipes(file, 16, None, None)
     assert config.score.name in {score.name for score in families.TRACKS}
     told = {"track": True, "copying": {}, "diverged": 0, "meta_steps": 7}
     still = {"mean": 6.0, "per_task": {"b": 7.0, "a": 5.0}}
