@@ -62,6 +62,6 @@ def test_the_protocol_prints_a_line_for_each_model_and_sampler(heard, capsys):
     assert lines[1].split() == ["images", "drawn", *(f"t={t}" for t in range(10))]
     assert [line.split("  ")[0] for line in lines[2:]] == [
         *("the recipe", "the recipe", "Beta-Bernoulli pixels", "Beta-Bernoulli pixels"),
-        *("pixel marginal", "pixel marginal"),
+        *("kernel density", "kernel density", "pixel marginal", "pixel marginal"),
     ]
     assert "cross-entropies" in told.err and "4 episodes of 4 classes" in told.err

@@ -123,8 +123,8 @@ def test_a_trial_that_no_worker_took_before_the_limit_ends_unheard_and_is_run_on
 
 def test_when_the_time_is_long_over_a_trial_stops_between_two_reports(tmp_path, monkeypatch):
     monkeypatch.setattr(notice, "LOOK_S", 0.01)
-    tree = {"pause": 4.0, "reports": 2, "snapshots": True, "account": str(tmp_path / "account")}
-    made = plan(tree, trials=1, time=1.0, pruner=NoPruner())
+    tree = {"pause": 2.0, "reports": 2, "snapshots": True, "account": str(tmp_path / "account")}
+    made = plan(tree, trials=1, time=0.5, pruner=NoPruner())
     ended = run_search(made, tmp_path / "r", trial=TRIAL)
     (trial,) = ended.run.trials
     assert trial.outcome == Outcome("pruned", "time") and ended.run.state == "finished"
