@@ -16,7 +16,7 @@ from metasearch.tasks import Traced
 from metasearch.trial.config import Budget, Judging, TrialConfig, from_data
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
-NOT_A_FAMILY = ("quickstart", "strategies", "regimes", "cgans", "seed-gan", "omniglot-gan")
+NOT_A_FAMILY = ("quickstart", "strategies", "regimes", "seed-gan", "omniglot-gan")
 
 
 class Middle:
