@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from metasearch.search.config import SearchFile
 
 
+def remark(path: Path, file: SearchFile, settings: list[str]) -> None:
+    """Warn of what is allowed in a search file and hardly meant."""
+    from metasearch.search.lint import findings
+
+    for finding in findings(str(path), file, settings):
+        note(f"warning: {finding}")
+
+
 def rehearse(file: SearchFile, folder: Path, *, as_json: bool) -> None:
     """Print what a search would do and take; nothing is written into a run folder."""
     from metasearch.search.rehearsal import rehearsed

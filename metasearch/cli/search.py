@@ -11,7 +11,7 @@ import typer
 from metasearch.cli.launch import Resume, conclude, launch
 from metasearch.cli.output import Json, note, pairs, result, result_json
 from metasearch.cli.places import RunName, called, command, find_run, home, short, spaces
-from metasearch.cli.rehearse import rehearse
+from metasearch.cli.rehearse import rehearse, remark
 from metasearch.cli.report import leave_report
 from metasearch.errors import RunError
 from metasearch.search.addresses import to_search
@@ -107,6 +107,7 @@ def search(
     folder = to_search((out or home()) / loaded.search.name)
     how: Resume = "extend" if extend and resume == "auto" else resume
     if dry_run:
+        remark(file, loaded, settings or [])
         rehearse(loaded, folder, as_json=as_json)
         return
     summary = launch(loaded, folder, resume=how, address=address, even_open=even_open)

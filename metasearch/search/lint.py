@@ -7,6 +7,8 @@ from typing import Any
 
 from metasearch import space
 from metasearch.search.config import SearchConfig, SearchFile
+from metasearch.search.plan import Plan
+from metasearch.search.stopping import compares
 from metasearch.space import Path
 from metasearch.trial.validation import looks
 
@@ -21,6 +23,7 @@ def lint(file: SearchFile) -> list[Finding]:
         *_idle_draws(file.space),
         *_trials(file),
         *_rungs(file.search, reports),
+        *_at_odds(file),
         *_budget(trial),
         *_looks(file),
     ]
@@ -97,6 +100,17 @@ def _rungs(search: SearchConfig, reports: int) -> Iterator[Finding]:
             ("search", "pruner"),
             f"nothing is stopped before {waits} trials have finished, and there are "
             f"{search.trials}. Lower startup_trials, or raise trials.",
+        )
+
+
+def _at_odds(file: SearchFile) -> Iterator[Finding]:
+    """A pruner that stops for good whom the race would let wait."""
+    pruner = file.search.pruner
+    if compares(pruner) and Plan.of(file).pace():
+        yield (
+            ("search", "pruner"),
+            f"trials race, and whom {pruner.name!r} stops is over, where the race would let it "
+            "wait. Leave `pruner` out, or set `race: null`.",
         )
 
 

@@ -174,6 +174,13 @@ Pruner = (
 )  # fmt: skip
 
 
+def compares(pruner: Pruner) -> bool:
+    """Whether a pruner was named that stops a trial for what others reported."""
+    if isinstance(pruner, Patient):
+        return pruner.inner is not None and compares(pruner.inner)
+    return not isinstance(pruner, Auto | NoPruner | Threshold)
+
+
 def _rungs(first_rung: int, reduction: int) -> None:
     if first_rung < 1:
         raise ValueError("first_rung must be at least 1")

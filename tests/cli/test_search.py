@@ -114,12 +114,20 @@ def test_a_dry_run_writes_nothing(cli, file, place):
 
 def test_a_dry_run_warns_of_a_time_too_short_and_its_advice_is_enough(cli, file):
     short = ("search", file, "--dry-run", "--trials", 20)
-    assert "warning" not in cli(*short).err
+    assert "there is room for" not in cli(*short).err
     told = cli(*short, "--time", 0.001)
     assert told.code == 0
-    (line,) = [x for x in told.err.splitlines() if x.startswith("warning: ")]
+    (line,) = [x for x in told.err.splitlines() if "there is room for" in x]
     longer = re.search(r"--time (\w+)", line)[1]
-    assert "warning" not in cli(*short, "--time", longer).err
+    assert "there is room for" not in cli(*short, "--time", longer).err
+
+
+def test_a_dry_run_remarks_what_a_check_of_the_file_does(cli, file):
+    odd = ("-s", "search.pruner=median", "-s", "trial.outer.lr={choice: [0.1]}")
+    told, checked = cli("search", file, "--dry-run", *odd), cli("space", "check", file, *odd)
+    remarks = [line for line in checked.err.splitlines() if line.startswith("warning: ")]
+    assert any("trials race" in line for line in remarks)
+    assert told.err.startswith("\n".join(remarks))
 
 
 def test_a_dry_run_expects_the_disk_that_a_search_takes(cli, file, place):

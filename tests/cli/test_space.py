@@ -103,6 +103,14 @@ def test_the_schema_is_printed_or_written_for_an_editor(cli, place):
             ["search.pruner={name: median, startup_trials: 40}", "search.trials=40"],
             "40 trials have",
         ),
+        (["search.race=auto", "search.pruner=median"], "trials race, and whom 'median' stops"),
+        (
+            ["search.race=auto", "search.pruner={name: patient, inner: hyperband}"],
+            "trials race, and whom 'patient' stops",
+        ),
+        (["search.race=auto", "search.pruner=patient"], ""),
+        (["search.race=auto", "search.pruner={name: threshold, upper: 9}"], ""),
+        (["search.race=null", "search.pruner=median"], ""),
         (["trial.budget.gradients=100"], "a meta-step takes at least 40"),
         (
             [
