@@ -23,7 +23,7 @@ quickstart: $(STAMP) ## Search embedded glyphs for some minutes, export the winn
 	@$(BIN)/metasearch quickstart
 
 test: $(STAMP) ## Run the tests, all but the slow ones
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-slow: $(STAMP) ## Run the slow tests
 	@$(BIN)/python -m pytest -q -m slow
