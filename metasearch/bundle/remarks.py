@@ -28,10 +28,13 @@ def _lost(report: Mapping[str, Any]) -> list[str]:
     return [
         "warning: the single winner is better than the ensemble on test tasks"
         if name == SINGLE
-        else f"warning: {name!r} of the same network and budget is better than this recipe on test "
-        "tasks"
+        else f"warning: {name!r} {_alike(name)} is better than this recipe on test tasks"
         for name in better
     ]
+
+
+def _alike(name: str) -> str:
+    return f"of the same {'budget' if name == 'figr' else 'network and budget'}"
 
 
 def _ensemble(report: Mapping[str, Any]) -> list[str]:

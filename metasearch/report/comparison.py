@@ -13,7 +13,7 @@ from metasearch.report.story import Story, score_of
 from metasearch.trial.report import FLOOR, REAL
 
 LEARNED = (
-    "this recipe", "joint", "joint + fine-tune", "scratch", "without adapting", SINGLE,
+    "this recipe", "joint", "joint + fine-tune", "scratch", "figr", "without adapting", SINGLE,
 )  # fmt: skip
 
 

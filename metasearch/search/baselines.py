@@ -1,4 +1,4 @@
-"""What a recipe must beat: no meta-learning, from the same network, budget and inner loop."""
+"""What a recipe must beat: no meta-learning, at its size and budget, and the recipe of its peer."""
 
 from __future__ import annotations
 
@@ -18,13 +18,75 @@ from metasearch.interval import paired_difference
 from metasearch.registry import to_data
 from metasearch.search.backend import placed
 from metasearch.search.files import to_json
-from metasearch.trial.config import Strategy, TrialConfig, from_data
+from metasearch.trial.config import Strategy, TrialConfig, from_data, problems
 from metasearch.trial.loop import Bench, champion_at, run_trial
 from metasearch.trial.population import Champion
 
+FIGR = "figr"
+_FIGR: Mapping[str, Any] = {
+    "models": [
+        {
+            "name": "gan",
+            "latent": 100,
+            "net": {
+                "name": "conv",
+                "width": 32,
+                "smallest": 4,
+                "norm": "layer",
+                "activation": "prelu",
+                "upsample": "nearest",
+            },
+            "objective": {"name": "wasserstein", "penalty": 10.0},
+        }
+    ],
+    "algorithms": [
+        {
+            "name": "reptile",
+            "images": "support",
+            "inner": {"optimizer": "sgd", "lr": 1e-3, "steps": 10, "clip": 0},
+        }
+    ],
+    "strategy": {},
+    "outer": {"lr": 1e-4, "clip": 0, "schedule": "constant"},
+    "start": None,
+}
 
-def baseline(winner: TrialConfig, champion: Champion, algorithm: str) -> TrialConfig:
-    """The winner's recipe with its meta-algorithm replaced, and nothing left to select."""
+
+def baseline(winner: TrialConfig, champion: Champion, name: str) -> TrialConfig:
+    """FIGR's recipe, or the winner's with another meta-algorithm, and nothing left to select."""
+    return figr(winner) if name == FIGR else _without_meta(winner, champion, name)
+
+
+def figr(winner: TrialConfig) -> TrialConfig:
+    """FIGR's recipe for the winner's tasks and budget: Reptile on a Wasserstein GAN, task by task.
+
+    Source: Clouatre & Demers, "FIGR: Few-shot Image Generation with Reptile", 2019, and its code.
+
+    Differs: the penalty is that of the paper it cites, a norm for each image; width 32 in the place
+    of 64; images, shots and gradient evaluations are the winner's, which are a few of its million
+    episodes. `search_spaces/figr.yaml` says what else is not the same.
+    """
+    data = to_data(winner)
+    return from_data({**data, **_FIGR, "budget": {**data["budget"], "tasks_per_step": 1}})
+
+
+def no_figr(trial: Mapping[str, Any]) -> str:
+    """Why FIGR's recipe cannot stand beside what a search space makes; empty if it can.
+
+    Args:
+        trial: the tree that is searched; its tasks and score are the same in all recipes.
+    """
+    alike = {key: trial[key] for key in ("tasks", "score", "judging") if key in trial}
+    return next((message for _, message in problems(from_data({**alike, **_FIGR}))), "")
+
+
+def itself(winner: Champion, rival: TrialConfig) -> bool:
+    """Whether a baseline learns the winner's family by the winner's algorithm."""
+    (algorithm,) = rival.algorithms
+    return rival.models == (winner.family,) and algorithm.name == winner.algorithm.name
+
+
+def _without_meta(winner: TrialConfig, champion: Champion, algorithm: str) -> TrialConfig:
     inner = replace(champion.algorithm.inner, rates="fixed", adapts="all")
     return replace(
         winner,

@@ -92,7 +92,7 @@ class SearchConfig:
     retries: int = 2  # of a trial whose worker died
     no_progress_timeout: str | float | None = None  # "30m": a trial silent for so long has failed
     confirm: Confirm = Confirm()  # how export picks the winner
-    baselines: tuple[str, ...] = ("joint", "scratch")  # algorithms the export compares with
+    baselines: tuple[str, ...] = ("joint", "scratch")  # what the export compares with
 
     def __post_init__(self) -> None:
         if self.name and not re.fullmatch(r"\w[\w.-]*", self.name):
@@ -268,10 +268,12 @@ def _search_faults(document: space.Document) -> Iterable[space.Fault]:
 
 def _unknown_baselines(search: SearchConfig) -> Iterable[tuple[space.Path, str]]:
     from metasearch.algorithms import ALGORITHMS
+    from metasearch.search.baselines import FIGR
 
     for i, name in enumerate(search.baselines):
-        if name not in ALGORITHMS:
-            yield ("baselines", i), ALGORITHMS.unknown(name)
+        if name not in ALGORITHMS and name != FIGR:
+            message = f"{ALGORITHMS.unknown(name)} Or {FIGR!r}, a recipe of its own."
+            yield ("baselines", i), message
 
 
 def _trial_faults(document: space.Document) -> Iterable[space.Fault]:

@@ -23,7 +23,7 @@ from metasearch.errors import NoUsableTrial, RunError
 from metasearch.observe.base import SearchInfo
 from metasearch.registry import to_data
 from metasearch.scores.features import ConvFeatures
-from metasearch.search.baselines import baseline, train
+from metasearch.search.baselines import baseline, itself, train
 from metasearch.search.config import Confirm
 from metasearch.search.confirm import Candidate, Tell, panel_of, rank
 from metasearch.search.ensemble import assemble
@@ -107,11 +107,12 @@ def export(
 def _rivals(
     run: Run, winner: Candidate, baselines: Sequence[str], bench: Bench, tell: Tell
 ) -> dict[str, AnyAdapter]:
-    tell("training baselines of the same size and budget")
+    tell("training baselines of the same budget")
+    made = {name: baseline(winner.config, winner.champion, name) for name in baselines}
     return {
-        name: train(run.folder, baseline(winner.config, winner.champion, name), bench)
-        for name in baselines
-        if name != winner.champion.algorithm.name  # a recipe is no rival of itself
+        name: train(run.folder, recipe, bench)
+        for name, recipe in made.items()
+        if not itself(winner.champion, recipe)
     }
 
 

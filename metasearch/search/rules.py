@@ -38,6 +38,8 @@ def rule_faults(search: SearchConfig, trial: Mapping[str, Any]) -> Iterable[Faul
         yield Fault(("search", "repeats"), fault)
     if search.race not in {None, "auto"} and (fault := _no_race(search, trial)):
         yield Fault(("search", "race"), fault)
+    if "figr" in search.baselines and (fault := _no_figr(trial)):
+        yield Fault(("search", "baselines"), fault)
     yield from _unwatched(search, trial)
 
 
@@ -77,6 +79,13 @@ def _no_race(search: SearchConfig, trial: Mapping[str, Any]) -> str:
             "Leave `race` out, or take another sampler, such as tpe."
         )
     return ""
+
+
+def _no_figr(trial: Mapping[str, Any]) -> str:
+    from metasearch.search.baselines import no_figr
+
+    why = no_figr(trial)
+    return why and f"'figr' is a GAN on images of one kind: {why} Or leave 'figr' out."
 
 
 def _unwatched(search: SearchConfig, trial: Mapping[str, Any]) -> Iterator[Fault]:

@@ -11,9 +11,11 @@ import torch
 from metasearch.errors import RunError
 from metasearch.models import MODELS
 from metasearch.models.base import TranslatorModel
+from metasearch.registry import to_data
 from metasearch.scores.features import random_features
 from metasearch.search import baselines
-from metasearch.search.baselines import against, baseline, train
+from metasearch.search.baselines import against, baseline, itself, no_figr, train
+from metasearch.search.config import SearchFile
 from metasearch.trial.anchors import UNTOUCHED, anchors_of
 from metasearch.trial.config import Strategy, TrialConfig
 from metasearch.trial.judge import Panel, judge, measure
@@ -54,6 +56,32 @@ def test_a_baseline_has_the_winners_network_budget_and_inner_loop(file, changes,
     assert made.strategy == Strategy()
     same = ("seed", "budget", "outer", "tasks", "score", "judging")
     assert all(getattr(made, field) == getattr(recipe, field) for field in same)
+
+
+@pytest.mark.parametrize("changes", [{}, POOL], ids=["single", "pool"])
+def test_the_recipe_of_figr_has_the_winners_budget_and_what_its_search_space_says(file, changes):
+    published = SearchFile.load("search_spaces/figr.yaml")
+    recipe = config(file, **changes)
+    made = baseline(recipe, champion_of(recipe, Bench(recipe.tasks.open(), None)), "figr")
+    params = {draw.path: draw.options[0] for draw in published.draws}
+    theirs = published.config({**params, "models[0].net.width": 32})
+    for field in ("models", "algorithms", "outer", "strategy", "start"):
+        assert getattr(made, field) == getattr(theirs, field), field
+    assert made.budget == replace(recipe.budget, tasks_per_step=1)
+    same = ("seed", "tasks", "score", "also", "judging", "engine", "device", "precision")
+    assert all(getattr(made, field) == getattr(recipe, field) for field in same)
+
+
+def test_a_recipe_is_no_rival_of_itself(file):
+    recipe = config(file)
+    bench = Bench(recipe.tasks.open(), None)
+    mine = champion_of(recipe, bench)
+    rivals = {name: baseline(recipe, mine, name) for name in ("joint", "reptile", "figr")}
+    assert {name: itself(mine, rival) for name, rival in rivals.items()} == {
+        "joint": False, "reptile": True, "figr": False,
+    }  # fmt: skip
+    figr = rivals["figr"]
+    assert itself(champion_of(figr, bench), figr)
 
 
 def counted(monkeypatch) -> list[str]:
@@ -207,7 +235,9 @@ def test_every_family_has_its_baselines_floors_and_real_images(file, family, tmp
     bench = bench_for(recipe)
     panel = Panel.gather(recipe, bench.data, bench.features, "search", "cpu")
     champion = champion_of(recipe, bench)
-    for name in ("joint", "scratch"):
+    figr = () if no_figr(to_data(recipe)) else ("figr",)
+    assert bool(figr) is (family not in {"cyclegan"})
+    for name in (*figr, "joint", "scratch"):
         rival = train(tmp_path, baseline(recipe, champion, name), bench)
         told = measure(rival, recipe.engine, panel)
         assert math.isfinite(told["mean"]) and math.isfinite(told["before"]["mean"])

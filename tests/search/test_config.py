@@ -108,6 +108,13 @@ def test_what_a_run_folder_keeps_is_read_as_the_same_search(load):
     assert again.search.name == "mine"
 
 
+def test_figrs_recipe_stands_beside_samples_and_not_beside_likelihoods(load):
+    figr = "search.baselines=[joint, figr]"
+    assert load(GOOD, figr).search.baselines == ("joint", "figr")
+    with pytest.raises(ConfigError, match=r"search\.baselines: .*Or leave 'figr' out"):
+        load(GOOD, figr, "trial.score=nll", "trial.models=[vae]")
+
+
 def test_a_file_without_a_search_section_searches_with_the_defaults(load):
     file = load(GOOD[GOOD.index("trial:\n") :])
     assert file.search == SearchConfig(name="omni-vae")

@@ -196,7 +196,7 @@ def test_the_report_sets_the_winner_beside_baselines_and_floors(run, tmp_path):
     assert test["difference"] == pytest.approx(means[0] - means[1])
     assert test["settled"] is True and test["high"] < 0
     assert report["test_openings"] == 1
-    assert told[-2:] == ["training baselines of the same size and budget", "opening the test tasks"]
+    assert told[-2:] == ["training baselines of the same budget", "opening the test tasks"]
     with Image.open(tmp_path / "b" / "samples.png") as sheet:
         assert sheet.width > 300
 
