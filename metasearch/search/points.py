@@ -42,8 +42,8 @@ class Points:
         """
         if number < len(self.first):
             return dict(self.first[number])
-        if number < self.startup:
-            return space.point_at(self.tree, self._named(self._latin(number, self.startup)))
+        if (even := number - len(self.first)) < self._spread:
+            return space.point_at(self.tree, self._named(self._latin(even, self._spread)))
         match self.sampler:
             case QMC():
                 return space.point_at(self.tree, self._named(self._sobol(number)))
@@ -58,8 +58,16 @@ class Points:
         return space.point_at(self.tree, self._named(stream.numpy().random(len(self._draws))))
 
     @cached_property
-    def startup(self) -> int:
-        """The first so many suggestions are spread evenly, for nothing is known yet."""
+    def _spread(self) -> int:
+        """So many suggestions after `first` are spread evenly, for too little is known yet.
+
+        A recipe that is tried from several seeds tells of one place.
+        """
+        known = len({frozenset(params.items()) for params in self.first})
+        return max(0, self._startup - known)
+
+    @property
+    def _startup(self) -> int:
         match self.sampler:
             case TPE(startup_trials=startup):
                 return startup

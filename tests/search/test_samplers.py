@@ -28,6 +28,7 @@ from metasearch.search.advisors import (
 from metasearch.search.config import SearchFile
 from metasearch.search.fit import Job, misfit, pick
 from metasearch.search.ledger import Record
+from metasearch.search.points import Points
 from metasearch.search.run import run_search
 from metasearch.search.stopping import NoPruner
 from metasearch.search.study import Study
@@ -163,6 +164,18 @@ def test_the_first_points_of_what_models_are_spread_evenly_over_each_draw(settin
     asked = [study.ask().params for _ in range(8)]
     assert sorted(int(8 * params["x"]) for params in asked) == list(range(8))
     assert sorted(params["c"] for params in asked) == sorted(2 * "abcd")
+
+
+@pytest.mark.parametrize("settings", [TPE(startup_trials=8), GP(startup_trials=8)])
+def test_after_points_of_ones_own_so_many_are_spread_that_all_make_as_many_recipes(settings):
+    tree = {"x": {"uniform": [0.0, 1.0]}, "y": {"uniform": [0.0, 1.0]}}
+    first = [{"x": 0.5, "y": 0.5}] * 3 + [{"x": 0.25}]  # one from three seeds, and another
+    points = Points(settings, tree, 0, first)
+    assert points.at(3, list) == {"x": 0.25}
+    asked = [points.at(number, list) for number in range(4, 10)]
+    assert points.at(10, list) is None, "the model is asked"
+    for path in ("x", "y"):
+        assert sorted(int(6 * params[path]) for params in asked) == list(range(6))
 
 
 @pytest.mark.parametrize("settings", [TPE(startup_trials=2), GP(startup_trials=2)])
