@@ -29,7 +29,7 @@ class InnerLoop:
     momentum: float = 0.0  # of sgd
     clip: float = 10.0  # largest gradient norm of one player in one task; 0 clips nothing
     play: Literal["alternating", "simultaneous"] = "alternating"
-    adapts: str = "all"  # "all", "head", "film", or a net of the family such as "decoder"
+    adapts: str = "all"  # "all", "head", "film", "code", or a net of the family
     rates: Rates = "fixed"  # what is meta-learned of the rate, starting from `lr`
     schedule: Schedule = "constant"  # of the rate over the steps, down to a tenth
     proximal: float = 0.0  # adds proximal / 2 times the squared way from the start to the loss

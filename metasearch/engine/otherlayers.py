@@ -65,6 +65,16 @@ class TaskPReLU(TaskLayer):
         return torch.where(y > 0, y, slope * y).reshape(x.shape)
 
 
+class TaskCode(TaskLayer):
+    """Numbers of its own for each task, heard with every vector."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T * n, d] to [T * n, d + size]."""
+        y = self.by_task(x)
+        code = self.fast["value"].unsqueeze(1).expand(-1, y.shape[1], -1)
+        return torch.cat([y, code], 2).flatten(0, 1)
+
+
 class TaskEmbedding(TaskLayer):
     """A table of vectors of its own for each task."""
 

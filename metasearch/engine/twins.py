@@ -20,6 +20,7 @@ from metasearch.engine.convlayers import (
 )
 from metasearch.engine.layers import LowRankLinear, StackedLinear, StillLayer, TaskLayer
 from metasearch.engine.otherlayers import (
+    TaskCode,
     TaskEmbedding,
     TaskGroupNorm,
     TaskGRUCell,
@@ -31,6 +32,7 @@ from metasearch.engine.spectral import (
     SpectralGroupedConv,
     SpectralStackedLinear,
 )
+from metasearch.models.code import Code
 from metasearch.models.spectral import SpectralConv2d, SpectralLinear
 
 WIDE = 8  # channels from which on a grouped convolution beats columns and a batched product
@@ -85,6 +87,7 @@ _SIMPLE: dict[type[nn.Module], type[TaskLayer]] = {
     nn.LayerNorm: TaskLayerNorm,
     nn.GRUCell: TaskGRUCell,
     nn.PReLU: TaskPReLU,
+    Code: TaskCode,
     SpectralLinear: SpectralStackedLinear,
 }
 

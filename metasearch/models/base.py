@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from metasearch.errors import ConfigError
+from metasearch.models.code import Code
 from metasearch.models.trainable import complain_of
 from metasearch.rng import Stream, global_torch_draws_from
 from metasearch.tasks.base import Batch, Shape
@@ -22,7 +23,7 @@ Params = dict[str, Tensor]
 """Parameters by full name, ``"<net>.<parameter>"``."""
 
 
-_NORMS = (nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm2d)
+_PARTS = {"film": (nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm2d), "code": (Code,)}
 
 
 def _has_weights(layer: nn.Module) -> bool:
@@ -158,7 +159,7 @@ class Learner:
         """The parameters that move in an inner loop that adapts only `part`.
 
         "all"; the name of one net; "head", the last layer of each net (where none is called so);
-        or "film", the scales and shifts of normalisation.
+        "film", the scales and shifts of normalisation; or "code", the numbers that decoders hear.
 
         Raises:
             ConfigError: the family has no such part.
@@ -175,14 +176,15 @@ class Learner:
             elif part == "head":
                 own = own[-1:]
             else:
-                own = [m for m in own if part == "film" and isinstance(m[1], _NORMS)]
+                own = [m for m in own if isinstance(m[1], _PARTS.get(part, ()))]
             for path, layer in own:
                 place = f"{net}.{path}." if path else f"{net}."
                 found |= {place + name for name, _ in layer.named_parameters(recurse=False)}
         if not found:
             raise ConfigError(
                 f"{self.family.name!r} has no part {part!r} to adapt; allowed are all, head, film "
-                f"(with a norm in its nets), and its nets {', '.join(self.nets)}."
+                "(with a norm in its nets), code (where a net has `code`), and its nets "
+                f"{', '.join(self.nets)}."
             )
         return frozenset(found)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from metasearch.errors import ConfigError
+from metasearch.models.code import Code
 from metasearch.registry import Table, at_least, at_most, component
 from metasearch.tasks.base import Shape
 
@@ -42,10 +43,11 @@ class Conv:
     activation: Activation = "silu"
     upsample: Literal["transposed", "nearest"] = "transposed"  # of the decoder
     attention: bool = False  # between the places of the smallest map
+    code: int = 0  # numbers that the decoder hears beside its vector: see `Code`
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
-        at_least(self, width=1, depth=0, smallest=2)
+        at_least(self, width=1, depth=0, smallest=2, code=0)
         at_most(self, depth=LAYERS)
 
     def encoder(self, shape: Shape, out: int) -> nn.Module:
@@ -70,7 +72,8 @@ class Conv:
         channels, sides = self._plan(shape)
         top, side = channels[-1], sides[-1]
         layers: list[nn.Module] = [
-            nn.Linear(latent, top * side**2),
+            *_hears(self.code),
+            nn.Linear(latent + self.code, top * side**2),
             nn.Unflatten(1, (top, side, side)),
             *self._then(top),
             *self._attends(top),
@@ -123,10 +126,11 @@ class Mlp:
     depth: int = 1  # hidden layers
     norm: Literal["none", "group", "layer"] = "none"
     activation: Activation = "silu"
+    code: int = 0  # numbers that the decoder hears beside its vector: see `Code`
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
-        at_least(self, hidden=1, depth=0)
+        at_least(self, hidden=1, depth=0, code=0)
         at_most(self, depth=LAYERS)
 
     def encoder(self, shape: Shape, out: int) -> nn.Module:
@@ -136,7 +140,8 @@ class Mlp:
     def decoder(self, latent: int, shape: Shape) -> nn.Module:
         """Vectors [n, latent] to unbounded images [n, c, h, w]."""
         pixels = shape[0] * shape[1] * shape[2]
-        return nn.Sequential(*self._stack(latent, pixels), nn.Unflatten(1, shape))
+        layers = [*_hears(self.code), *self._stack(latent + self.code, pixels)]
+        return nn.Sequential(*layers, nn.Unflatten(1, shape))
 
     def _stack(self, first: int, last: int) -> list[nn.Module]:
         layers: list[nn.Module] = []
@@ -190,6 +195,10 @@ class Attention(nn.Module):
         scores = torch.softmax(query.mT @ key / query.shape[1] ** 0.5, -1)  # [n, places, places]
         found: Tensor = self.out((value @ scores.mT).unflatten(2, x.shape[2:]))
         return x + found
+
+
+def _hears(code: int) -> list[nn.Module]:
+    return [Code(code)] if code else []
 
 
 class Squeeze(nn.Module):

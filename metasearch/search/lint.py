@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from metasearch import space
+from metasearch.algorithms.reptile import Reptile
 from metasearch.search.config import SearchConfig, SearchFile
 from metasearch.search.plan import Plan
 from metasearch.search.stopping import compares
@@ -26,6 +27,7 @@ def lint(file: SearchFile) -> list[Finding]:
         *_at_odds(file),
         *_budget(trial),
         *_looks(file),
+        *_unmoved(file),
     ]
 
 
@@ -143,4 +145,16 @@ def _looks(file: SearchFile) -> Iterator[Finding]:
             f"of {budget.gradients:,}, up to {spent:,} go to looking at `inner` tasks at "
             f"{budget.reports} reports ({rules}). Raise gradients, or lower reports, "
             "strategy.validation or test_steps.",
+        )
+
+
+def _unmoved(file: SearchFile) -> Iterator[Finding]:
+    """Weights that no step of an algorithm ever moves."""
+    recipes = (file.trial(traced.tree) for traced in space.covering(file.space))
+    loops = [a.inner for recipe in recipes for a in recipe.algorithms if isinstance(a, Reptile)]
+    for part in sorted({inner.adapts for inner in loops} - {"all"}):
+        yield (
+            ("trial", "algorithms"),
+            f"'reptile' learns what its inner loop moves: with inner.adapts: {part} all other "
+            "weights stay as they were drawn. Use maml or anil there, or adapts: all.",
         )

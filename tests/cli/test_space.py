@@ -111,6 +111,11 @@ def test_the_schema_is_printed_or_written_for_an_editor(cli, place):
         (["search.race=auto", "search.pruner=patient"], ""),
         (["search.race=auto", "search.pruner={name: threshold, upper: 9}"], ""),
         (["search.race=null", "search.pruner=median"], ""),
+        (
+            ["trial.algorithms=[{name: reptile, inner: {adapts: head}}]"],
+            "with inner.adapts: head all other weights stay as they were drawn",
+        ),
+        (["trial.algorithms=[{name: maml, inner: {adapts: head}}]"], ""),
         (["trial.budget.gradients=100"], "a meta-step takes at least 40"),
         (
             [

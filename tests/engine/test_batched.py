@@ -196,6 +196,18 @@ def test_every_structure_of_the_nets_has_twins(net, rule):
     assert_same(chosen, learner, draw(2, 2, 3), TOLERANCES.get(rule, 1e-10))
 
 
+@pytest.mark.parametrize("adapts", ["code", "all", "head"])
+@pytest.mark.parametrize(
+    "net", [Mlp(hidden=24, code=4), Conv(width=8, code=2)], ids=["mlp", "conv"]
+)
+def test_a_code_that_decoders_hear_has_a_twin(net, adapts):
+    learner = build(VAE(latent=3, net=net))
+    assert formulation(learner) is not None
+    inner = InnerLoop(steps=3, lr=0.05, adapts=adapts)
+    for chosen in (MAML(inner=inner), Reptile(inner=inner), ALGORITHMS["joint"](inner=inner)):
+        assert_same(chosen, learner, draw(3, 2, 3), 1e-10)
+
+
 @pytest.mark.parametrize("objective", [
     Hinge(r1=0), LeastSquares(), Hinge(r1=1e-3), NonSaturating(r1=1e-4), SeedLiteral(),
     Wasserstein(gp_axis="channel_figr", penalty=1e-3),

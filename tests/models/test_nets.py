@@ -7,8 +7,11 @@ import torch
 from torch import nn
 
 from metasearch.errors import ConfigError
+from metasearch.models.base import Learner
+from metasearch.models.code import Code
 from metasearch.models.nets import Attention, Conv, Mlp, Shortcut, normalise
 from metasearch.models.translators import Resnet
+from metasearch.models.vae import VAE
 from metasearch.rng import Stream, global_torch_draws_from
 
 SHAPES = [(1, 16, 16), (3, 28, 28), (3, 32, 32), (1, 64, 64)]
@@ -130,3 +133,24 @@ def test_every_activation_bends(activation):
 def test_no_file_may_ask_for_more_layers_than_can_be_built(cls, setting):
     with pytest.raises(ValueError, match=r"must be at most \d+, got"):
         cls(**setting)
+
+
+@pytest.mark.parametrize("net", [Mlp(hidden=8, code=3), Conv(width=4, code=3)], ids=["mlp", "conv"])
+def test_a_code_is_heard_with_every_vector_and_is_all_that_adapts_code_moves(net):
+    learner = Learner.create(VAE(latent=5, net=net), (1, 16, 16), Stream(1))
+    assert learner.adapting("code") == {"decoder.0.value"}
+    decoder, z = learner.nets["decoder"], torch.randn(4, 5)
+    (code,) = (m for m in decoder.modules() if isinstance(m, Code))
+    assert torch.equal(code(z), torch.cat([z, torch.zeros(4, 3)], 1))
+    before = decoder(z)
+    with torch.no_grad():
+        code.value += 1.0
+    moved = (decoder(z) - before).flatten(1).abs().amax(1)
+    assert (moved > 1e-3).all()
+
+
+def test_without_a_code_nothing_is_added_and_code_is_no_part_to_adapt():
+    learner = Learner.create(VAE(latent=5, net=Mlp(hidden=8)), (1, 16, 16), Stream(1))
+    assert not any(isinstance(m, Code) for net in learner.nets.values() for m in net.modules())
+    with pytest.raises(ConfigError, match=r"code \(where a net has `code`\)"):
+        learner.adapting("code")
