@@ -81,7 +81,8 @@ class CMAES:
 
     Source: Hansen, "The CMA Evolution Strategy: A Tutorial", arXiv:1604.00772, as the package
     `cmaes` has it. Differs: a generation is the next so many trials that ended, by number; stopped
-    trials rank behind finished ones, and among themselves by how far they came.
+    trials rank behind finished ones, and among themselves by how far they came; those that
+    break a bound rank behind all, by how far.
     """
 
     name: Literal["cma_es"] = "cma_es"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import bisect
 import copy
 import json
 import math
-from collections.abc import Container, Iterator, Sequence, Set
+from collections.abc import Container, Iterator, Mapping, Sequence, Set
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,13 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 from metasearch.observe.base import Outcome
 from metasearch.search.advice import Advice
 from metasearch.search.ledger import Record
+from metasearch.search.outlook import Seen
+from metasearch.search.remembered import Best, Bred, Front, Rank
+from metasearch.search.repeats import Run
 from metasearch.space import sample
 
 LATEST = 1000  # trials that samplers and pruners see, besides
-BEST = 25  # of all; TPE never takes more for the good ones
+GENERATION, PARENTS = ":generation", ":parent:"  # in names of what Optuna's samplers note
 STATES = {
     "complete": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
@@ -63,24 +65,24 @@ class Journal(BaseJournalBackend):  # type: ignore[misc]
 class Storage(JournalStorage):  # type: ignore[misc]
     """Holds all trials of one study, and shows advisors a part of them that does not grow.
 
-    They see the trials that run, the `LATEST` asked, and of all the `BEST` in the order of
-    TPE: complete before pruned, then by score. For TPE that is the same density of the good as from
-    all trials; that of the bad, in which older trials count ever less, is made of the latest. A
-    pruner compares with the trials of late. What is seen depends on the trials alone, not on the
-    order in which they ended or on how often the search was continued. With several objectives
-    there is no such order, and all trials are seen.
+    They see the trials that run, the `LATEST` asked, and the best of all (`remembered.Best`). For
+    TPE that is the same density of the good as from all trials; that of the bad, in which older
+    trials count ever less, is made of the latest. A pruner compares with the trials of late. With
+    several objectives the best are those of the front, and the next best are of the latest. What is
+    seen depends on the trials alone, not on the order in which they ended or on how often the
+    search was continued.
     """
 
-    def __init__(self, journal: BaseJournalBackend, *, whole: bool = False) -> None:
-        """`whole` shows all trials, for samplers whose state is in each of them."""
+    def __init__(self, journal: BaseJournalBackend) -> None:
+        """No study yet."""
         super().__init__(journal)
-        self._whole = whole
-        self._sign = 1.0
+        self._bred = Bred()
+        self._signs = [1.0]
+        self._best = Best()
         self._created = 0
         self._open: set[int] = set()  # numbers of trials that are not over
         self._aside: set[int] = set()
         self._past: dict[int, FrozenTrial] = {}  # those that are, and those aside
-        self._ranked: list[tuple[_Rank, int]] = []  # of these, best first
 
     @property
     def aside(self) -> Set[int]:
@@ -103,8 +105,8 @@ class Storage(JournalStorage):  # type: ignore[misc]
         self, directions: Sequence[StudyDirection], study_name: str | None = None
     ) -> int:
         """The one study of this storage."""
-        self._whole = self._whole or len(directions) > 1
-        self._sign = -1.0 if directions[0] == StudyDirection.MAXIMIZE else 1.0
+        self._signs = [-1.0 if way == StudyDirection.MAXIMIZE else 1.0 for way in directions]
+        self._best = Front(self._signs) if len(directions) > 1 else Best()
         return int(super().create_new_study(directions, study_name))
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
@@ -132,6 +134,12 @@ class Storage(JournalStorage):  # type: ignore[misc]
             self._close(trial_id)
         return done
 
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        """A sampler keeps in it which trials it chose to breed from."""
+        super().set_study_system_attr(study_id, key, value)
+        if PARENTS in key:
+            self._bred.parents = value
+
     def get_all_trials(
         self,
         study_id: int,  # noqa: ARG002 - there is one
@@ -139,8 +147,8 @@ class Storage(JournalStorage):  # type: ignore[misc]
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
         """What advisors see, by number."""
-        numbers = {*range(0 if self._whole else max(0, self._created - LATEST), self._created)}
-        numbers.update(self._open, (number for _, number in self._ranked[:BEST]))
+        numbers = {*range(max(0, self._created - LATEST), self._created)}
+        numbers.update(self._open, self._best.numbers(), self._bred.numbers())
         shown = [self._past.get(number) or self.get_trial(number) for number in sorted(numbers)]
         shown = [trial for trial in shown if states is None or trial.state in states]
         return copy.deepcopy(shown) if deepcopy else shown
@@ -151,37 +159,45 @@ class Storage(JournalStorage):  # type: ignore[misc]
         self._put(self.get_trial(number))
 
     def _put(self, trial: FrozenTrial) -> None:
+        if len(self._signs) > 1 and trial.state is TrialState.PRUNED:
+            # With several objectives TPE cannot tell by which score to rank them, and raises.
+            trial = copy.copy(trial)
+            trial.intermediate_values = dict.fromkeys(trial.intermediate_values, math.nan)
         self._past[trial.number] = trial
-        if (rank := self._rank(trial)) is not None:
-            bisect.insort(self._ranked, (rank, trial.number))
+        generation = generation_of(trial.system_attrs)
+        if generation is not None and trial.state is TrialState.COMPLETE:
+            self._bred.put(trial.number, generation)
+        if (rank := rank_of(trial, self._signs[0])) is not None:
+            self._best.put(trial.number, rank, trial.values or ())
 
     def _take_back(self, number: int) -> None:
         """A trial is not aside any more, if it was."""
         if number in self._aside:
             self._aside.discard(number)
-            trial = self._past.pop(number)
-            if (rank := self._rank(trial)) is not None:
-                del self._ranked[bisect.bisect_left(self._ranked, (rank, number))]
+            if (rank := rank_of(self._past.pop(number), self._signs[0])) is not None:
+                self._best.drop(number, rank)
             self._open.add(number)
 
-    def _rank(self, trial: FrozenTrial) -> _Rank | None:
-        return None if self._whole else _rank(trial, self._sign)
 
+def rank_of(trial: FrozenTrial, sign: float) -> Rank | None:
+    """The order in which TPE calls trials good, small first; None if it never does.
 
-_Rank = tuple[int, float, float]
-
-
-def _rank(trial: FrozenTrial, sign: float) -> _Rank | None:
-    """The order in which TPE calls trials good; None if it never does."""
-    broken = sum(excess for excess in trial.constraints.values() if excess > 0)
+    Complete ones by score, stopped ones by how far they came and then by score, and those that
+    break bounds by how far.
+    """
     if trial.state not in {TrialState.COMPLETE, TrialState.PRUNED}:
         return None
-    if broken:
+    if broken := sum(excess for excess in trial.constraints.values() if excess > 0):
         return 2, broken, 0.0
     if trial.state == TrialState.COMPLETE:
-        return 0, sign * trial.value, 0.0
+        return 0, sign * trial.values[0], 0.0
     step, score = max(trial.intermediate_values.items(), default=(-1, 0.0))
     return 1, -step, math.inf if math.isnan(score) else sign * score
+
+
+def generation_of(notes: Mapping[str, Any]) -> int | None:
+    """The one that a trial was bred for, as its sampler notes it; None if it was not bred."""
+    return next((value for key, value in notes.items() if key.endswith(GENERATION)), None)
 
 
 def ends_in(journal: Path) -> list[tuple[str, float | None]] | None:
@@ -242,6 +258,29 @@ def curve_of(trial: FrozenTrial) -> FrozenTrial:
         intermediate_values=trial.intermediate_values,
         system_attrs=trial.system_attrs,
     )
+
+
+def seen_of(trial: FrozenTrial, sign: float) -> Seen:
+    """A trial as the process that looks ahead needs it; `sign` is 1 where low is good."""
+    costs = [sign * score for _, score in sorted(trial.intermediate_values.items())]
+    if whole := trial.state is TrialState.COMPLETE:
+        costs = [*costs[:-1], sign * trial.value]
+    unjudged = trial.state is TrialState.PRUNED and not costs
+    failed = trial.state is TrialState.FAIL
+    broken = max(trial.constraints.values(), default=0.0) > 0
+    lost = failed or unjudged or broken or any(map(math.isnan, costs))
+    return Seen(trial.params, costs, whole, lost)
+
+
+def run_of(trial: FrozenTrial, sign: float) -> Run:
+    """A run of a recipe; one that breaks a bound tells nothing of it, for it is not wanted."""
+    kept = max(trial.constraints.values(), default=0.0) <= 0
+    cost = None
+    if any(map(math.isnan, trial.intermediate_values.values())):
+        cost = math.inf
+    elif trial.state is TrialState.COMPLETE and kept:
+        cost = sign * trial.value
+    return Run(trial.number, trial.params, cost)
 
 
 def attributes(name: str, outcome: Outcome) -> dict[str, Any]:

@@ -1,12 +1,8 @@
-"""Suggestions that need no Optuna: a spread sequence, all recipes, and an evolved distribution.
-
-Each is a function of the seed, the number of the trial, and what was told before.
-"""
+"""Suggestions that need neither Optuna nor a past: functions of the seed and a trial's number."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,15 +10,11 @@ from typing import Any
 import numpy as np
 
 from metasearch import space
-from metasearch.errors import EnvironmentFault
 from metasearch.rng import Stream
-from metasearch.search.advisors import CMAES, GP, QMC, TPE, Grid, Sampler
+from metasearch.search.advisors import GP, QMC, TPE, Sampler
 from metasearch.space import Draw
 
 EVEN = 10  # suggestions that are spread evenly at most, unless a search says how many
-
-Past = Sequence[tuple[Mapping[str, Any], tuple[float, ...]]]
-"""Trials that ended, by number: values of the draws, and a key that is small where it went well."""
 
 
 @dataclass(frozen=True)
@@ -34,23 +26,14 @@ class Points:
     seed: int  # of the search
     first: Sequence[Mapping[str, Any]] = ()  # tried before; what they leave open is sampled
 
-    def at(self, number: int, past: Callable[[], Past]) -> dict[str, Any] | None:
-        """Values of draws of trial `number`; None if Optuna's sampler decides on all of them.
-
-        Raises:
-            EnvironmentFault: a package that the sampler needs is not installed.
-        """
+    def at(self, number: int) -> dict[str, Any] | None:
+        """Values of draws of trial `number`; None if they depend on what was told before."""
         if number < len(self.first):
             return dict(self.first[number])
         if (even := number - len(self.first)) < self._spread:
             return space.point_at(self.tree, self._named(self._latin(even, self._spread)))
-        match self.sampler:
-            case QMC():
-                return space.point_at(self.tree, self._named(self._sobol(number)))
-            case Grid():
-                return self._grid[number % len(self._grid)]
-            case CMAES():
-                return space.point_at(self.tree, self._named(self._evolved(number, past())))
+        if isinstance(self.sampler, QMC):
+            return space.point_at(self.tree, self._named(self._sobol(number)))
         return None
 
     def anywhere(self, stream: Stream) -> dict[str, Any]:
@@ -79,11 +62,11 @@ class Points:
     def _draws(self) -> list[Draw]:
         return space.draws(self.tree)
 
-    @cached_property
-    def _grid(self) -> list[dict[str, Any]]:
+    def shuffled(self) -> Iterator[dict[str, Any]]:
+        """Every recipe there is, once; there must be an end to them."""
         found = list(space.recipes(self.tree))
         order = Stream(self.seed).at("grid").numpy().permutation(len(found))
-        return [found[i] for i in order]
+        return (found[i] for i in order)
 
     def _named(self, places: np.ndarray) -> dict[str, float]:
         inside = np.clip(places, 0.0, 1 - 1e-12)
@@ -105,31 +88,3 @@ class Points:
 
         sequence = Sobol(len(self._draws), rng=Stream(self.seed).at("qmc").numpy())
         return sequence.fast_forward(number).random(1)[0] if number else sequence.random(1)[0]
-
-    def _evolved(self, number: int, past: Past) -> np.ndarray:
-        """Evolve anew through all whole generations, then draw one more."""
-        try:
-            from cmaes import CMA
-        except ImportError as fault:
-            raise EnvironmentFault(
-                "the sampler 'cma_es' needs cmaes, which is not installed. "
-                "Run: pip install 'metasearch[search]'"
-            ) from fault
-        assert isinstance(self.sampler, CMAES), "nothing else is evolved"
-        sides = len(self._draws)
-        size = self.sampler.population or 4 + math.floor(3 * math.log(sides))
-        evolution = CMA(
-            mean=np.full(sides, 0.5),
-            sigma=self.sampler.spread,
-            bounds=np.tile([0.0, 1.0], (sides, 1)),
-            seed=Stream(self.seed).at("cma_es", number).key % 2**32,
-            population_size=size,
-        )
-        for first in range(0, len(past) - size + 1, size):
-            generation = sorted(past[first : first + size], key=lambda told: told[1])
-            places = [self._places(params) for params, _ in generation]
-            evolution.tell([(place, float(rank)) for rank, place in enumerate(places)])
-        return np.asarray(evolution.ask())
-
-    def _places(self, params: Mapping[str, Any]) -> np.ndarray:
-        return np.array([space.place_of(draw, params[draw.path]) for draw in self._draws])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import optuna
@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial
 from metasearch import space
 from metasearch.rng import Stream
 from metasearch.search.advisors import GP, NSGA2, NSGA3, TPE, Sampler
+from metasearch.search.journal import generation_of
 from metasearch.search.points import Points
 
 _KINDS = {"nsga2": optuna.samplers.NSGAIISampler, "nsga3": optuna.samplers.NSGAIIISampler}
@@ -77,6 +78,29 @@ def _elite(sampler: NSGA2 | NSGA3, root: int) -> Elite:
     return choose
 
 
+class Parents:
+    """Chooses anew whom generations are bred from, as it was done when they began.
+
+    One after another, for each choice looks at the last one and at the generation that followed.
+    """
+
+    def __init__(self, sampler: Sampler, study: optuna.Study, root: int) -> None:
+        """Of a study that is rebuilt; `root` as for `make_sampler`."""
+        breeds = isinstance(sampler, NSGA2 | NSGA3)
+        self._sampler = make_sampler(sampler, root, root) if breeds else None
+        self._study = study
+        self._last = 0  # the first generation is not bred
+
+    def choose(self, trial: FrozenTrial) -> None:
+        """Before a trial is told, by number: those of its generation, if it is the first of it."""
+        generation = generation_of(trial.system_attrs) or 0
+        if self._sampler and generation > self._last:
+            self._last = generation
+            storage, name = self._study._storage, self._study.study_name
+            study = optuna.load_study(study_name=name, storage=storage)  # which has read nothing
+            self._sampler.get_parent_population(study, generation)
+
+
 class Tried:
     """The recipes of a search that were asked for, and others."""
 
@@ -85,6 +109,7 @@ class Tried:
         self._points = points
         self._known = {_key(one) for one in params}
         self._all = space.size(points.tree).configurations or math.inf
+        self._listed: Iterator[dict[str, Any]] | None = None
 
     def add(self, params: Mapping[str, Any]) -> None:
         """One more was."""
@@ -99,6 +124,14 @@ class Tried:
             return False
         found = space.used(self._points.tree, params)
         return found is not None and _key(found) in self._known
+
+    def following(self) -> dict[str, Any] | None:
+        """Of all recipes in the order of `Points.shuffled` the first that was not; None at the end.
+
+        Whoever is passed by was tried, so nobody is looked at twice.
+        """
+        self._listed = self._listed or self._points.shuffled()
+        return next((params for params in self._listed if params not in self), None)
 
     def other(self, stream: Stream) -> dict[str, Any] | None:
         """A recipe at random that was not; None if hardly one is left."""

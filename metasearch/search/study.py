@@ -14,20 +14,31 @@ from types import MappingProxyType
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial
 
 from metasearch.observe.base import Outcome
 from metasearch.rng import Stream
 from metasearch.search.advice import GO_ON, Advice, Asked, Verdict
-from metasearch.search.advisors import CMAES, GP, NSGA2, NSGA3, TPE
+from metasearch.search.advisors import CMAES, GP, TPE, Grid
 from metasearch.search.dominance import Reached
-from metasearch.search.journal import STATES, Journal, Storage, attributes, curve_of, frozen_of
+from metasearch.search.evolution import Evolution
+from metasearch.search.journal import (
+    STATES,
+    Journal,
+    Storage,
+    attributes,
+    curve_of,
+    frozen_of,
+    rank_of,
+    run_of,
+    seen_of,
+)
 from metasearch.search.ledger import Record
-from metasearch.search.outlook import Outlook, Seen
-from metasearch.search.points import Past, Points
+from metasearch.search.outlook import Outlook
+from metasearch.search.points import Points
 from metasearch.search.pruners import make_pruner
-from metasearch.search.repeats import NOTE, Due, Run, due
-from metasearch.search.samplers import Fresh, Tried, make_sampler
+from metasearch.search.repeats import NOTE, Due, due
+from metasearch.search.samplers import Fresh, Parents, Tried, make_sampler
 from metasearch.search.stopping import Dominated
 from metasearch.space import sample
 
@@ -60,21 +71,22 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = space
         self._advice = advice
+        self._sign = 1.0 if advice.direction == "minimize" else -1.0
         self._points = Points(advice.sampler, space, advice.seed, advice.first)
         self._live: dict[int, _Live] = {}
         self._asked = len(past)
         self._tried = Tried(self._points, [record.info.params for record in past])
-        self._reached = (
-            Reached(advice.pruner, advice) if isinstance(advice.pruner, Dominated) else None
-        )
+        settings = advice.pruner
+        self._reached = Reached(settings, advice) if isinstance(settings, Dominated) else None
         process = isinstance(advice.sampler, GP) and not advice.also
         self._outlook = Outlook(space, advice.seed) if process else None
+        cma = advice.sampler if isinstance(advice.sampler, CMAES) else None
+        self._evolution = Evolution(cma, space, advice.seed) if cma else None
         repeats = {record.number for record in past if NOTE in record.notes}
         self.spared = {*advice.spared, *repeats}  # numbers of trials that run to their ends
         draft = journal.with_name(f".{journal.name}.draft")
         self._journal = Journal(draft)
-        whole = isinstance(advice.sampler, NSGA2 | NSGA3 | CMAES)
-        self._storage = Storage(self._journal, whole=whole)
+        self._storage = Storage(self._journal)
         pruner = make_pruner(advice.pruner, advice.reports)
         self._study = self._curves = optuna.create_study(
             storage=self._storage,
@@ -86,31 +98,36 @@ class Study:
             self._curves = optuna.create_study(
                 study_name=advice.name, direction=advice.direction, pruner=pruner
             )
-        for record in past:
-            frozen = frozen_of(record, space, advice)
-            self._study.add_trial(frozen)
-            if advice.also:
-                self._curves.add_trial(curve_of(frozen))
-            if self._reached and record.outcome:
-                for made, report in enumerate(record.reports(), start=1):
-                    self._reached.reported(record.number, made, report.score, report.scalars)
+        self._rebuild(past)
         for record in past:
             if record.outcome is None:
                 self._adopt(record)
         draft.replace(journal)  # the open file moves along
+
+    def _rebuild(self, past: Sequence[Record]) -> None:
+        """Take down what the ledger has."""
+        parents = Parents(self._advice.sampler, self._study, self._advice.seed % _MOST)
+        for record in past:
+            frozen = frozen_of(record, self._space, self._advice)
+            parents.choose(frozen)
+            self._study.add_trial(frozen)
+            self._evolve(record.number)
+            if self._advice.also:
+                self._curves.add_trial(curve_of(frozen))
+            if self._reached and record.outcome:
+                for made, report in enumerate(record.reports(), start=1):
+                    self._reached.reported(record.number, made, report.score, report.scalars)
 
     def ask(self, aside: frozenset[int] = frozenset()) -> Asked:
         """Suggest the next trial; those set aside count as stopped where they are."""
         repeating, advice = self.repeating, self._advice
         number, self._asked = self._asked, self._asked + 1
         stream = Stream(advice.seed).at("sampler", number)
-        seed = stream.key % _MOST
         self._study.sampler = self._sampler(stream)
         self._storage.aside = aside if isinstance(advice.sampler, TPE) else frozenset()
         again = self._due() if repeating else None
-        point = again.params if again else self._points.at(number, self._past)
-        if point is None and self._outlook:
-            point = self._hoped_for(stream)
+        point = again.params if again else self._points.at(number)
+        point = self._point(number, stream) if point is None else point
         if point is not None:
             self._study.enqueue_trial(point)
         trial = self._study.ask()
@@ -122,7 +139,7 @@ class Study:
             self.spared.add(number)
         self._live[number] = _Live(trial, self._curves.ask() if advice.also else trial)
         self._tried.add(trial.params)
-        return Asked(number, dict(trial.params), config, seed, self.notes(number))
+        return Asked(number, dict(trial.params), config, stream.key % _MOST, self.notes(number))
 
     @property
     def repeating(self) -> bool:
@@ -132,18 +149,26 @@ class Study:
 
     def _due(self) -> Due | None:
         assert self._advice.repeats is not None, "else nothing is repeated"
-        sign = 1.0 if self._advice.direction == "minimize" else -1.0
-        runs = [_run_of(trial, sign) for trial in self._study.get_trials(deepcopy=False)]
+        runs = [run_of(trial, self._sign) for trial in self._study.get_trials(deepcopy=False)]
         return due(runs, self._advice.repeats)
 
-    def _hoped_for(self, stream: Stream) -> dict[str, Any] | None:
-        """The recipe that was not tried from which most is to be hoped; any, if nobody reported."""
-        assert self._outlook is not None, "asked only then"
-        sign = 1.0 if self._advice.direction == "minimize" else -1.0
-        seen = [_seen_of(trial, sign) for trial in self._study.get_trials(deepcopy=False)]
-        return self._outlook.next(seen, self._tried, stream) or self._tried.other(
-            stream.at("other")
-        )
+    def _point(self, number: int, stream: Stream) -> dict[str, Any] | None:
+        """Values of draws as what was told suggests them; None if Optuna's sampler decides."""
+        if isinstance(self._advice.sampler, Grid):
+            return self._tried.following()
+        if self._evolution:
+            return self._evolution.suggest(number)
+        if self._outlook:
+            seen = [seen_of(one, self._sign) for one in self._study.get_trials(deepcopy=False)]
+            hoped_for = self._outlook.next(seen, self._tried, stream)
+            return hoped_for or self._tried.other(stream.at("other"))
+        return None
+
+    def _evolve(self, number: int) -> None:
+        """Tell an evolution of a trial that is over; one that failed tells nothing."""
+        trial = self._storage.get_trial(number)
+        if self._evolution and (rank := rank_of(trial, self._sign)) is not None:
+            self._evolution.tell(number, trial.params, rank)
 
     def _sampler(self, stream: Stream) -> optuna.samplers.BaseSampler:
         """The one for a suggestion; those that model what was tried do not ask it twice."""
@@ -156,19 +181,6 @@ class Study:
         if isinstance(settings, TPE | GP):  # a process, where there are several objectives
             return Fresh(make, self._tried, stream.at("other"))
         return make(0)
-
-    def _past(self) -> Past:
-        """See `points.Past`; without trials that failed or never had a score."""
-        sign = 1.0 if self._advice.direction == "minimize" else -1.0
-        told = []
-        for trial in self._study.get_trials(deepcopy=False):
-            if trial.state is TrialState.COMPLETE:
-                told.append((trial.params, (0.0, 0.0, sign * trial.value)))
-            elif trial.state is TrialState.PRUNED:
-                step, score = max(trial.intermediate_values.items(), default=(0, math.nan))
-                worst = math.inf if math.isnan(score) else sign * score
-                told.append((trial.params, (1.0, -step, worst)))
-        return told
 
     def report(
         self,
@@ -237,6 +249,7 @@ class Study:
             live.trial.set_constraint(key, excess)
         values, state = self._advice.values(outcome, scalars), STATES[outcome.state]
         self._study.tell(live.trial, values, state=state)
+        self._evolve(number)
         if live.curve is not live.trial:
             self._curves.tell(live.curve, values[:1] if values else None, state=state)
 
@@ -260,28 +273,6 @@ class Study:
             )
             if report.step <= passed:
                 live.verdict = GO_ON
-
-
-def _seen_of(trial: FrozenTrial, sign: float) -> Seen:
-    costs = [sign * score for _, score in sorted(trial.intermediate_values.items())]
-    if whole := trial.state is TrialState.COMPLETE:
-        costs = [*costs[:-1], sign * trial.value]
-    unjudged = trial.state is TrialState.PRUNED and not costs
-    failed = trial.state is TrialState.FAIL
-    broken = max(trial.constraints.values(), default=0.0) > 0
-    lost = failed or unjudged or broken or any(map(math.isnan, costs))
-    return Seen(trial.params, costs, whole, lost)
-
-
-def _run_of(trial: FrozenTrial, sign: float) -> Run:
-    """A trial that breaks a bound tells nothing of its recipe: it is not wanted."""
-    kept = max(trial.constraints.values(), default=0.0) <= 0
-    cost = None
-    if any(map(math.isnan, trial.intermediate_values.values())):
-        cost = math.inf
-    elif trial.state is TrialState.COMPLETE and kept:
-        cost = sign * trial.value
-    return Run(trial.number, trial.params, cost)
 
 
 @dataclass

@@ -10,8 +10,10 @@ from optuna.samplers._tpe.sampler import _split_trials, default_gamma
 from optuna.trial import TrialState, create_trial
 
 from metasearch.rng import Stream
-from metasearch.search import journal
-from metasearch.search.journal import BEST, LATEST, Journal, Storage
+from metasearch.search import journal, remembered
+from metasearch.search.front import undominated
+from metasearch.search.journal import LATEST, Journal, Storage
+from metasearch.search.remembered import BEST
 from metasearch.search.run import run_search
 from metasearch.search.stopping import NoPruner
 from tests.search.plans import plan
@@ -40,9 +42,11 @@ def trials(n: int, *kinds: TrialState):
 def make(tmp_path):
     opened = []
 
-    def study(direction="minimize", **how):
+    def study(direction="minimize", directions=None, **how):
         opened.append(Journal(tmp_path / f"{len(opened)}"))
         storage = Storage(opened[-1], **how)
+        if directions:
+            return optuna.create_study(storage=storage, directions=directions)
         return optuna.create_study(storage=storage, direction=direction)
 
     yield study
@@ -82,7 +86,7 @@ def test_the_latest_the_best_and_the_open_are_seen_in_whatever_order_they_end(
     make, monkeypatch, order
 ):
     monkeypatch.setattr(journal, "LATEST", 10)
-    monkeypatch.setattr(journal, "BEST", 3)
+    monkeypatch.setattr(remembered, "BEST", 3)
     study = make()
     asked = [study.ask(SPACE) for _ in range(40)]
     ending = [trial for trial in asked if trial.number not in {2, 5, 39}]
@@ -97,7 +101,7 @@ def test_the_latest_the_best_and_the_open_are_seen_in_whatever_order_they_end(
 
 def test_who_is_aside_is_seen_as_stopped_and_only_if_late_or_best(make, monkeypatch):
     monkeypatch.setattr(journal, "LATEST", 10)
-    monkeypatch.setattr(journal, "BEST", 3)
+    monkeypatch.setattr(remembered, "BEST", 3)
     study = make()
     asked = [study.ask(SPACE) for _ in range(40)]
     for trial in asked[:30]:
@@ -123,17 +127,45 @@ def test_who_is_aside_is_seen_as_stopped_and_only_if_late_or_best(make, monkeypa
     assert seen.keys() == {best[0], best[1], best[2], best[4], *range(30, 40)}
 
 
+@pytest.mark.parametrize("order", ["as asked", "last first"])
+def test_of_several_objectives_the_front_of_all_is_seen(make, monkeypatch, order):
+    monkeypatch.setattr(journal, "LATEST", 10)
+    monkeypatch.setattr(remembered, "BEST", 3)
+    study = make(directions=["minimize", "maximize"])
+    asked = [study.ask(SPACE) for _ in range(60)]
+    values = Stream(1).at("values").numpy().normal(size=(60, 2)).round(1)
+    values[:, 1] += 2 * values[:, 0]  # what is good in one is bad in the other
+    breaks, stops = {7, 8}, {2, 3, 4}
+    values[[7, 8]] = -9, 9  # as good as can be, and not allowed
+    for trial in asked[:50] if order == "as asked" else asked[49::-1]:
+        n = trial.number
+        trial.set_constraint("bound", 1.0 if n in breaks else -1.0)
+        if n in stops:
+            study._storage.set_trial_intermediate_value(n, 1, 0.5)
+        ends = {"state": TrialState.PRUNED} if n in stops else {"values": [*values[n]]}
+        study.tell(trial, **ends)
+    whole = [n for n in range(50) if n not in breaks | stops]
+    front = {whole[i] for i in undominated(values[whole] * [1, -1])}
+    assert 3 < len(front) < 20
+    assert {t.number for t in study.get_trials()} == front | set(range(50, 60))
+
+
+def test_of_a_wide_front_those_that_stand_apart_are_seen(make, monkeypatch):
+    monkeypatch.setattr(journal, "LATEST", 1)
+    monkeypatch.setattr(remembered, "FRONT", 5)
+    study = make(directions=["minimize", "minimize"])
+    asked = [study.ask(SPACE) for _ in range(60)]
+    for trial in asked[:59]:  # on a line: three close together, and a crowd
+        x = {0: -9.0, 30: -5.0, 40: 9.0}.get(trial.number, trial.number / 100)
+        study.tell(trial, [x, -x])
+    numbers = {t.number for t in study.get_trials()}
+    assert len(numbers) == 6 and {0, 30, 40, 59} < numbers
+
+
 def test_a_short_search_is_seen_as_it_is(make):
     study = make()
     study.add_trials(list(trials(60, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)))
     assert study.trials == everything(study) and len(study.trials) == 60
-
-
-def test_all_is_seen_where_it_is_asked_for(make, monkeypatch):
-    monkeypatch.setattr(journal, "LATEST", 5)
-    study = make(whole=True)
-    study.add_trials(list(trials(60, TrialState.COMPLETE)))
-    assert study.trials == everything(study)
 
 
 def test_a_torn_line_and_a_lock_that_nobody_holds_do_not_matter(tmp_path):

@@ -23,7 +23,7 @@ from metasearch.search.leaders import Leaders
 from metasearch.search.ledger import open_run
 from metasearch.search.pool import Pool
 from metasearch.search.run import run_search
-from metasearch.search.stopping import Median, NoPruner
+from metasearch.search.stopping import Dominated, Median, NoPruner
 from metasearch.trial.report import Report
 from tests.search import planted
 from tests.search.plans import plan
@@ -41,6 +41,12 @@ def trial(config: dict[str, Any], resume: Path | None, **how: Any) -> Iterator[R
         if not config.get("mute"):
             told["score/cost"] = (1 - config["x"]) ** 2
         yield replace(report, scalars=told)
+
+
+def agreed(config: dict[str, Any], resume: Path | None, **how: Any) -> Iterator[Report]:
+    """A planted trial that is dear where its score is bad."""
+    for report in planted.trial(config, resume, **how):
+        yield replace(report, scalars={"score/cost": 2 * report.score, "score/copying": 0.0})
 
 
 def made(**search: Any):
@@ -100,6 +106,15 @@ def test_a_pruner_sees_the_score_that_ranks_as_if_it_were_alone(tmp_path):
     assert two.count("pruned") > 2
     told = journal(tmp_path / "two").trials
     assert [len(t.intermediate_values) for t in told] == [len(t.curve) for t in two.trials]
+
+
+def test_a_model_of_two_objectives_bears_trials_that_were_stopped(tmp_path):
+    alone = plan(trials=24, objectives=("cost",), sampler=TPE(startup_trials=4),
+                 pruner=Dominated(startup_trials=2, warmup=0, share=0.1))  # fmt: skip
+    for trials in (15, 24):  # with a restart
+        made = replace(alone, search=replace(alone.search, trials=trials), watched=WATCHED)
+        run = run_search(made, tmp_path / "r", trial="tests.search.test_objectives:agreed").run
+    assert run.count("pruned") > 10 and run.count("failed") == 0
 
 
 def test_a_search_goes_on_as_if_it_had_not_stopped(tmp_path):

@@ -7,11 +7,14 @@ import json
 
 import numpy as np
 import pytest
+from cmaes import CMA
 
 from metasearch import space
 from metasearch.errors import ConfigError
-from metasearch.observe.base import Outcome, TrialInfo
+from metasearch.observe.base import Bound, Outcome, TrialInfo
 from metasearch.registry import to_data
+from metasearch.rng import Stream
+from metasearch.search import journal, remembered
 from metasearch.search.advice import Advice
 from metasearch.search.advisors import (
     CMAES,
@@ -26,7 +29,9 @@ from metasearch.search.advisors import (
     RandomSearch,
 )
 from metasearch.search.config import SearchFile
+from metasearch.search.evolution import Evolution
 from metasearch.search.fit import Job, misfit, pick
+from metasearch.search.journal import generation_of
 from metasearch.search.ledger import Record
 from metasearch.search.points import Points
 from metasearch.search.run import run_search
@@ -65,8 +70,8 @@ def sampler(request):
 def build(tmp_path):
     with contextlib.ExitStack() as stack:
 
-        def make(tree, sampler, past=(), seed=0):
-            advice = Advice("s", "minimize", seed, sampler, NoPruner(), reports=1)
+        def make(tree, sampler, past=(), seed=0, **more):
+            advice = Advice("s", "minimize", seed, sampler, NoPruner(), reports=1, **more)
             study = Study(tmp_path / "journal", tree, advice, past)
             stack.callback(study.close)
             return study
@@ -106,6 +111,28 @@ def test_a_suggestion_is_a_function_of_seed_number_and_past(sampler, build):
         asked = study.ask()
         assert (asked.params, asked.seed) == (straight[number].params, straight[number].seed)
         past.append(tell(study, asked))
+
+
+@pytest.mark.parametrize("kind", [NSGA2, NSGA3])
+def test_generations_are_bred_from_the_same_however_far_back_samplers_see(kind, build, monkeypatch):
+    """And a study that is built again goes on alike, generation by generation."""
+    asked = {}
+    monkeypatch.setattr(remembered, "BEST", 2)
+    for latest in (1000, 2):
+        monkeypatch.setattr(journal, "LATEST", latest)
+        for rebuilt in (False, True):
+            study, past = build(NUMBERS, kind(population=3)), []
+            for number in range(21):
+                if rebuilt and number % 8 == 7:
+                    study = build(NUMBERS, kind(population=3), past)
+                past.append(tell(study, study.ask()))
+            asked[latest, rebuilt] = [record.info.params for record in past]
+            study.close()
+            seen = study._study.get_trials(deepcopy=False)
+            assert len(seen) == 21 if latest == 1000 else 2 < len(seen) <= 2 + 2 + 3 + 3
+    assert all(params == asked[1000, False] for params in asked.values())
+    generations = [generation_of(record.notes) for record in past]
+    assert generations[-1] > 3
 
 
 def test_another_seed_asks_something_else(sampler, build):
@@ -150,11 +177,59 @@ def test_a_grid_asks_every_recipe_once(build):
     assert len(set(asked)) == space.size(FINITE).configurations == 20
 
 
+def test_a_grid_passes_by_what_was_tried_first_or_in_a_smaller_space(build, tmp_path):
+    first = tuple({"n": n} for n in (3, 1))
+    advice = Advice("s", "minimize", 0, Grid(), NoPruner(), reports=1, first=first)
+    asked = []
+    for trials in (4, 8):  # from 1 to 4, then extended
+        study = Study(tmp_path / f"{trials}", {"n": {"integers": [1, trials]}}, advice, asked)
+        asked = [*asked, *(tell(study, study.ask()) for _ in range(4))]
+        study.close()
+        assert sorted(record.info.params["n"] for record in asked) == [*range(1, trials + 1)]
+    assert [record.info.params["n"] for record in asked[:2]] == [3, 1]
+
+
 def test_a_spread_sequence_fills_every_cell(build):
     study = build({"x": {"uniform": [0.0, 1.0]}, "y": {"uniform": [0.0, 1.0]}}, QMC())
     asked = [study.ask().params for _ in range(16)]
     for path in ("x", "y"):
         assert {int(16 * params[path]) for params in asked} == set(range(16))
+
+
+@pytest.mark.parametrize("late", [(), (3, 17, 18, 30)], ids=["in order", "late ones"])
+def test_an_evolution_is_the_same_as_one_that_is_told_everything_anew(late):
+    """Beside the package told generation by generation, whenever trials end."""
+    rng, size = Stream(0).at("evolved").numpy(), 5
+    told = [(n, {"x": x, "y": y}, (0, (x - 0.3) ** 2 + (y - 0.7) ** 2, 0.0))
+            for n, (x, y) in enumerate(rng.uniform(size=(45, 2)))]  # fmt: skip
+    tree = {"x": {"uniform": [0.0, 1.0]}, "y": {"uniform": [0.0, 1.0]}}
+    evolution = Evolution(CMAES(population=size), tree, seed=4)
+    over = [one for one in told if one[0] not in late] + [told[n] for n in late]
+    for i, one in enumerate(over, start=1):
+        evolution.tell(*one)
+        known = sorted(over[:i])
+        plain = CMA(
+            np.full(2, 0.5), 0.17, np.array([[0, 1.0]] * 2), population_size=size,
+            seed=Stream(4).at("cma_es", i).key % 2**32,
+        )  # fmt: skip
+        for start in range(0, i - size + 1, size):
+            some = sorted(known[start : start + size], key=lambda each: each[2])
+            plain.tell([(np.array([p["x"], p["y"]]), k) for k, (_, p, _) in enumerate(some)])
+        assert [*evolution.suggest(i).values()] == pytest.approx(plain.ask(), rel=1e-6)
+
+
+def test_an_evolution_keeps_away_from_what_breaks_a_bound(build):
+    """The score is best at 0, where the bound is broken by most."""
+    bound = Bound("copying", at_most=0.3)
+    tree = {"x": {"uniform": [0.0, 1.0]}, "y": {"uniform": [0.0, 1.0]}}
+    study = build(tree, CMAES(population=8), bounds=(bound,))
+    for _ in range(100):
+        asked = study.ask()
+        outcome = Outcome("complete", "finished", score=asked.params["x"], step=1)
+        scalars = {"score/copying": 0.7 - asked.params["x"]}
+        study.tell(asked.number, "x", outcome, scalars)
+        late = asked.params["x"]
+    assert 0.39 < late < 0.6
 
 
 @pytest.mark.parametrize("settings", [TPE(startup_trials=8), GP(startup_trials=8)])
@@ -171,9 +246,9 @@ def test_after_points_of_ones_own_so_many_are_spread_that_all_make_as_many_recip
     tree = {"x": {"uniform": [0.0, 1.0]}, "y": {"uniform": [0.0, 1.0]}}
     first = [{"x": 0.5, "y": 0.5}] * 3 + [{"x": 0.25}]  # one from three seeds, and another
     points = Points(settings, tree, 0, first)
-    assert points.at(3, list) == {"x": 0.25}
-    asked = [points.at(number, list) for number in range(4, 10)]
-    assert points.at(10, list) is None, "the model is asked"
+    assert points.at(3) == {"x": 0.25}
+    asked = [points.at(number) for number in range(4, 10)]
+    assert points.at(10) is None, "the model is asked"
     for path in ("x", "y"):
         assert sorted(int(6 * params[path]) for params in asked) == list(range(6))
 
