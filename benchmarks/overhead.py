@@ -13,6 +13,7 @@ import contextlib
 import functools
 import io
 import json
+import math
 import os
 import secrets
 import subprocess
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,15 @@ def trial(config: dict[str, Any], resume: Path | None, **how: Any) -> Iterator[R
     """Ten reports as long as real ones, and nothing else."""
     for made in range(1, REPORTS + 1):
         time.sleep(config["pause"])
-        yield report(made, config["x"] + 1 / made, pictures=config["pictures"])
+        yield report(made, config["x"] + 1 / made, cost_of(config), pictures=config["pictures"])
 
 
-def report(made: int, score: float, *, pictures: bool = False) -> Report:
+def cost_of(config: Mapping[str, Any]) -> float:
+    """What is low where the score is high, and depends on the rate."""
+    return float((1 - config["x"]) ** 2 + abs(math.log10(config["rate"]) + 2) / 4)
+
+
+def report(made: int, score: float, cost: float = 0.0, *, pictures: bool = False) -> Report:
     """What a trial says when it has made so many reports."""
     grid = np.zeros((4, 5, 28, 28, 1), np.uint8)
     return Report(
@@ -62,7 +68,7 @@ def report(made: int, score: float, *, pictures: bool = False) -> Report:
         high=score + 0.1,
         before=2.0,
         per_task={f"alphabet/character{i:02d}": score + i for i in range(TASKS)},
-        scalars={f"loss/{i}": score for i in range(8)},
+        scalars={f"loss/{i}": score for i in range(8)} | {"score/cost": cost},
         samples=SampleGrid(tuple("abcd"), grid, grid, grid) if pictures else None,
     )
 

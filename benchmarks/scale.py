@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.overhead import REPORTS, SLOTS, SPACE, report, watching
-from metasearch.observe.base import Outcome, TrialInfo
+from benchmarks.overhead import REPORTS, SLOTS, SPACE, cost_of, report, watching
+from metasearch.observe.base import Outcome, TrialInfo, Watched
 from metasearch.rng import Stream
 from metasearch.search.advisors import SAMPLERS
 from metasearch.search.conductor import Conductor
@@ -43,18 +43,24 @@ from metasearch.search.stopping import PRUNERS
 from metasearch.search.study import Study
 
 RACE = "race"  # in the place of a pruner
+POPULATION, BRED = 50, ("NSGAIISampler:generation", "NSGAIIISampler:generation")  # Optuna's notes
 LENGTHS = (100, 300, 1000, 3000, 10_000)
 TRIAL = "benchmarks.overhead:trial"
 
 
 def plan(trials: int, backend: str, sampler: str, pruner: str) -> Plan:
-    """The search whose ends are simulated."""
+    """The search whose ends are simulated; `dominated` compares trials in two objectives."""
+    several = pruner == "dominated"
     config = SearchConfig(
         name="scale", backend=backend, trials=trials, max_concurrent=SLOTS,
+        objectives=("cost",) if several else (),
         sampler=SAMPLERS[sampler](), pruner=PRUNERS["none" if pruner == RACE else pruner](),
     )  # fmt: skip
     tree = {**SPACE, "pause": 0.0, "pictures": False}
-    return Plan(config, tree, "distance", "", "minimize", reports=REPORTS, races=pruner == RACE)
+    return Plan(
+        config, tree, "distance", "", "minimize", reports=REPORTS, races=pruner == RACE,
+        watched=(Watched("cost", "", "minimize", likelihood=False),) if several else (),
+    )  # fmt: skip
 
 
 def fill(folder: Path, made: Plan, trials: int) -> None:
@@ -64,6 +70,7 @@ def fill(folder: Path, made: Plan, trials: int) -> None:
     """
     sampler, pruner = made.search.sampler.name, RACE if made.races else made.search.pruner.name
     run_search(plan(1, "local", sampler, pruner), folder, watching(), trial=TRIAL)
+    finished = 0
     with contextlib.closing(Ledger(folder)) as ledger, _no_sync():
         for number in range(1, trials):
             rng = Stream(0).at("trial", number).numpy()
@@ -74,7 +81,7 @@ def fill(folder: Path, made: Plan, trials: int) -> None:
             waits = made.races and length < REPORTS
             length = 1 if waits else length
             curve = tuple((100 * k, params["x"] + 1 / k) for k in range(1, length + 1))
-            last = report(length, curve[-1][1])
+            last = report(length, curve[-1][1], cost_of(params))
             place = ledger.folder / "trials" / info.name
             place.mkdir(parents=True)
             append_line(place / "reports.jsonl", line_of(last, "aside" if waits else ""))
@@ -85,6 +92,8 @@ def fill(folder: Path, made: Plan, trials: int) -> None:
             reason = "finished" if length == REPORTS else "pruner"
             outcome = Outcome(state, reason, last.score, last.low, last.high, last.step)
             notes = {f"completed_rung_{k}": curve[3**k - 1][1] for k in range(3) if 3**k <= length}
+            notes |= dict.fromkeys(BRED, finished // POPULATION)
+            finished += state == "complete"
             ledger.done(info, outcome, curve, last, notes)
 
 
