@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=100, help="the first of the seeds")
     parser.add_argument("--real", type=int, default=0, help="train so many whole searches of each")
     parser.add_argument("--only", help="leave out searches without this in their names")
+    parser.add_argument("--raced", action="store_true", help="only what a race changes and saves")
     asked = parser.parse_args(arguments)
     grids = asked.grid or list(GRIDS)
     if asked.record or asked.pack:
@@ -67,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             real(data, range(asked.first, asked.first + asked.real))
             continue
         players = {n: p for n, p in PLAYERS.items() if n == STOCK or (asked.only or "") in n}
-        compare(data, seeds, players)
+        if not asked.raced:
+            compare(data, seeds, players)
         for trials in TRIALS_RACED:
             race(data, seeds, trials)
     return 0
