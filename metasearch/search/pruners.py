@@ -26,16 +26,18 @@ def _make(pruner: Pruner, reports: int) -> optuna.pruners.BasePruner:
             made = _make(stopping.Median(), reports)
         case stopping.NoPruner() | stopping.Dominated():
             made = kinds.NopPruner()
-        case stopping.Median(startup_trials=startup, warmup=warmup):
-            made = kinds.MedianPruner(startup, warmup + 1)  # earlier steps are not pruned
-        case stopping.Percentile(keep=keep, startup_trials=startup, warmup=warmup):
-            made = kinds.PercentilePruner(keep, startup, warmup + 1)
+        case stopping.Median(startup_trials=startup, warmup=warmup, every=every):
+            least = pruner.least_trials  # and: earlier steps than `warmup + 1` are not pruned
+            made = kinds.MedianPruner(startup, warmup + 1, every, n_min_trials=least)
+        case stopping.Percentile(startup_trials=startup, warmup=warmup, every=every):
+            least, keep = pruner.least_trials, pruner.keep
+            made = kinds.PercentilePruner(keep, startup, warmup + 1, every, n_min_trials=least)
         case stopping.SuccessiveHalving(first_rung=first, reduction=reduction):
-            made = kinds.SuccessiveHalvingPruner(first, reduction)
+            made = kinds.SuccessiveHalvingPruner(first, reduction, 0, pruner.startup_trials)
         case stopping.Hyperband(first_rung=first, reduction=reduction):
-            made = kinds.HyperbandPruner(first, reports, reduction)
+            made = kinds.HyperbandPruner(first, reports, reduction, pruner.startup_trials)
         case stopping.Threshold(lower=lower, upper=upper, warmup=warmup):
-            made = kinds.ThresholdPruner(lower, upper, warmup + 1)
+            made = kinds.ThresholdPruner(lower, upper, warmup + 1, pruner.every)
         case stopping.Patient(patience=patience, margin=margin, inner=inner):
             asked = _make(inner, reports) if inner else None
             made = kinds.PatientPruner(asked, patience, margin)

@@ -25,10 +25,12 @@ class Median:
 
     name: Literal["median"] = "median"
     startup_trials: int = 5  # trials that must have finished before any is stopped
+    least_trials: int = 1  # that finished and made the same report, before any is stopped at it
     warmup: int = 1  # a trial's first reports, at which it is not stopped
+    every: int = 1  # it may be stopped at each so many reports from then on
 
     def __post_init__(self) -> None:
-        at_least(self, startup_trials=0, warmup=0)
+        at_least(self, startup_trials=0, least_trials=1, warmup=0, every=1)
 
 
 @component
@@ -38,10 +40,12 @@ class Percentile:
     name: Literal["percentile"] = "percentile"
     keep: float = 25.0  # percent that go on
     startup_trials: int = 5  # trials that must have finished before any is stopped
+    least_trials: int = 1  # that finished and made the same report, before any is stopped at it
     warmup: int = 1  # a trial's first reports, at which it is not stopped
+    every: int = 1  # it may be stopped at each so many reports from then on
 
     def __post_init__(self) -> None:
-        at_least(self, startup_trials=0, warmup=0)
+        at_least(self, startup_trials=0, least_trials=1, warmup=0, every=1)
         if not 0 < self.keep < 100:
             raise ValueError("keep must lie between 0 and 100")
 
@@ -57,8 +61,10 @@ class SuccessiveHalving:
     name: Literal["successive_halving"] = "successive_halving"
     first_rung: int = 1  # in reports
     reduction: int = 3
+    startup_trials: int = 0  # the first so many at a rung stop there, whatever they score
 
     def __post_init__(self) -> None:
+        at_least(self, startup_trials=0)
         _rungs(self.first_rung, self.reduction)
 
 
@@ -72,8 +78,10 @@ class Hyperband:
     name: Literal["hyperband"] = "hyperband"
     first_rung: int = 1  # in reports
     reduction: int = 3
+    startup_trials: int = 0  # the first so many at a rung stop there, whatever they score
 
     def __post_init__(self) -> None:
+        at_least(self, startup_trials=0)
         _rungs(self.first_rung, self.reduction)
 
 
@@ -85,9 +93,10 @@ class Threshold:
     lower: float | None = None
     upper: float | None = None
     warmup: int = 0  # a trial's first reports, at which it is not stopped
+    every: int = 1  # it may be stopped at each so many reports from then on
 
     def __post_init__(self) -> None:
-        at_least(self, warmup=0)
+        at_least(self, warmup=0, every=1)
         if self.lower is None and self.upper is None:
             raise ValueError("a threshold needs a bound: set `lower`, `upper` or both")
 

@@ -209,6 +209,23 @@ PRUNERS = {
 }
 
 
+SETTINGS = {
+    Percentile(keep=25.0, startup_trials=2, warmup=1, every=2): [4, 4, 2, 4, 2],
+    Median(startup_trials=2, warmup=1, least_trials=3): [4, 4, 4, 4, 2],
+    Threshold(upper=0.85, every=2): [1, 4, 4, 4, 1],
+    Threshold(upper=0.85, warmup=1, every=2): [4, 4, 4, 4, 2],
+    Threshold(upper=0.65, warmup=2, every=2): [3, 4, 4, 4, 3],
+    SuccessiveHalving(first_rung=1, reduction=2, startup_trials=2): [1, 1, 1, 2, 1],
+}
+
+
+@pytest.mark.parametrize("pruner", SETTINGS, ids=lambda p: p.name)
+def test_pruners_stop_when_their_settings_say(build, tmp_path, pruner):
+    study = build(tmp_path / "j", SPACE, advice(pruner=pruner))
+    ends = [tell(study, study.ask().number, curve) for curve in CURVES]
+    assert [reports for _, reports in ends] == SETTINGS[pruner]
+
+
 @pytest.mark.parametrize("pruner", PRUNERS, ids=lambda p: f"{p.name}-{getattr(p, 'warmup', '')}")
 @pytest.mark.parametrize("sign", [1, -1], ids=["minimize", "maximize"])
 def test_pruners_stop_what_they_say(build, tmp_path, pruner, sign):
