@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -88,10 +89,12 @@ def conclude(summary: Summary, *, as_json: bool) -> int:
 
 
 def _more(run: Run) -> list[object]:
-    """Twice of each limit, as flags."""
-    limits = {
-        "--time": run.info.time_s and f"{2 * run.info.time_s:.0f}s",
-        "--gradients": run.info.gradients and 2 * run.info.gradients,
-        "--gpu-hours": run.info.gpu_hours and 2 * run.info.gpu_hours,
+    """Twice of each limit that cut trials short, as flags."""
+    info, cut = run.info, {trial.outcome.reason for trial in run.trials if trial.outcome}
+    twice = {
+        "time": info.time_s and f"{math.ceil(2 * info.time_s)}s",
+        "gradients": info.gradients and 2 * info.gradients,
+        "gpu_hours": info.gpu_hours and 2 * info.gpu_hours,
     }
-    return [word for flag, value in limits.items() if value for word in (flag, value)]
+    flags = {f"--{name.replace('_', '-')}": twice[name] for name in twice if name in cut}
+    return [word for flag, value in flags.items() if value for word in (flag, value)]

@@ -63,9 +63,9 @@ def test_a_search_runs_and_tells_what_to_do_next(cli, file, place):
 
 
 def test_a_limit_is_a_flag_and_raised_it_takes_back_what_it_ended(cli, file):
-    told = cli("search", file, "--gradients", 150)
+    told = cli("search", file, "--gradients", 150, "--time", "1h")
     assert "1 trials would go on with a higher limit" in told.err
-    assert "metasearch resume tiny --gradients 300" in told.err
+    assert "metasearch resume tiny --gradients 300\n" in told.err, "the time was not over"
     again = cli("resume", "tiny", "--gradients", 10_000, "--json")
     assert again.code == 0, again.err
     longer = again.json
