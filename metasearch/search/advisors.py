@@ -19,7 +19,7 @@ class TPE:
     """
 
     name: Literal["tpe"] = "tpe"
-    startup_trials: int = 10  # drawn at random before the estimate is trusted
+    startup_trials: int = 10  # spread evenly before the estimate is trusted
     candidates: int = 24  # drawn from the good ones' density; the most promising is asked
 
     def __post_init__(self) -> None:

@@ -80,10 +80,12 @@ def no_figr(trial: Mapping[str, Any]) -> str:
     return next((message for _, message in problems(from_data({**alike, **_FIGR}))), "")
 
 
-def itself(winner: Champion, rival: TrialConfig) -> bool:
-    """Whether a baseline learns the winner's family by the winner's algorithm."""
+def itself(name: str, rival: TrialConfig, winner: Champion) -> bool:
+    """Whether a baseline is what won: FIGR's to the setting, the others by their algorithm."""
     (algorithm,) = rival.algorithms
-    return rival.models == (winner.family,) and algorithm.name == winner.algorithm.name
+    if name == FIGR:
+        return rival.models == (winner.family,) and algorithm == winner.algorithm
+    return algorithm.name == winner.algorithm.name
 
 
 def _without_meta(winner: TrialConfig, champion: Champion, algorithm: str) -> TrialConfig:

@@ -112,7 +112,7 @@ def _rivals(
     return {
         name: train(run.folder, recipe, bench)
         for name, recipe in made.items()
-        if not itself(winner.champion, recipe)
+        if not itself(name, recipe, winner.champion)
     }
 
 

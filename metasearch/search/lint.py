@@ -9,7 +9,7 @@ from metasearch import space
 from metasearch.algorithms.reptile import Reptile
 from metasearch.search.config import SearchConfig, SearchFile
 from metasearch.search.plan import Plan
-from metasearch.search.stopping import compares
+from metasearch.search.stopping import Hyperband, SuccessiveHalving, compares
 from metasearch.space import Path
 from metasearch.trial.validation import looks
 
@@ -74,7 +74,7 @@ def _trials(file: SearchFile) -> Iterator[Finding]:
     if search.trials <= startup and file.draws:
         yield (
             ("search", "sampler"),
-            f"the first {startup} trials are drawn at random, and there are {search.trials}: "
+            f"the first {startup} trials learn from no other, and there are {search.trials}: "
             f"{search.sampler.name!r} never advises. Lower startup_trials, or raise trials.",
         )
 
@@ -97,11 +97,20 @@ def _rungs(search: SearchConfig, reports: int) -> Iterator[Finding]:
             "early. Lower warmup, or raise trial.budget.reports.",
         )
     waits = getattr(pruner, "startup_trials", 0)
+    if isinstance(pruner, SuccessiveHalving | Hyperband):
+        if waits >= search.trials:
+            yield (
+                ("search", "pruner"),
+                f"the first {waits} trials at a rung stop there, and there are {search.trials}: "
+                "none goes on. Lower startup_trials, or raise trials.",
+            )
+        return
+    waits = max(waits, getattr(pruner, "least_trials", 0))
     if waits >= search.trials:
         yield (
             ("search", "pruner"),
             f"nothing is stopped before {waits} trials have finished, and there are "
-            f"{search.trials}. Lower startup_trials, or raise trials.",
+            f"{search.trials}. Lower startup_trials and least_trials, or raise trials.",
         )
 
 
@@ -150,8 +159,11 @@ def _looks(file: SearchFile) -> Iterator[Finding]:
 
 def _unmoved(file: SearchFile) -> Iterator[Finding]:
     """Weights that no step of an algorithm ever moves."""
+    if file.search.warm_start:
+        return
     recipes = (file.trial(traced.tree) for traced in space.covering(file.space))
-    loops = [a.inner for recipe in recipes for a in recipe.algorithms if isinstance(a, Reptile)]
+    alone = [r.algorithms for r in recipes if r.start is None and len(r.algorithms) == 1]
+    loops = [a.inner for (a,) in alone if isinstance(a, Reptile)]
     for part in sorted({inner.adapts for inner in loops} - {"all"}):
         yield (
             ("trial", "algorithms"),

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from metasearch import __version__, space
 from metasearch.errors import RunError
 from metasearch.observe.base import Limit, SearchInfo
-from metasearch.registry import revive, to_data
+from metasearch.registry import Schema, revive, to_data
 from metasearch.search.advisors import SAMPLERS, Auto, Sampler
 from metasearch.search.config import SearchConfig
 from metasearch.search.files import is_draft, read_json, to_json, write_atomically
@@ -149,7 +149,8 @@ def _picked(plan: Plan, manifest: Mapping[str, Any] | None) -> Pick:
 def _check_same(folder: Path, plan: Plan, *, extend: bool) -> str:
     """See that a plan is the folder's; returns by what its space is wider, if it may be."""
     before, now = space.load(folder / "search.yaml").tree, plan.tree()
-    before = {**before, "search": {**to_data(SearchConfig()), **before["search"]}}
+    known = Schema(SearchConfig).build(before["search"], "search")  # with settings that came since
+    before = {**before, "search": to_data(known)}
     old, new = (space.dump(_fixed(tree)).splitlines() for tree in (before, now))
     if old == new:
         return ""

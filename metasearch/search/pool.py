@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from metasearch.observe.base import Observer, Outcome, SearchInfo, TrialInfo
-from metasearch.registry import to_data
+from metasearch.registry import revive, to_data
 from metasearch.search.conductor import Fill
 from metasearch.search.worker import whole_checkpoints
 from metasearch.trial.report import Report
@@ -45,7 +45,7 @@ class Pool(Observer):
         """Keep it if it finished, and is the best of its models; who breaks a bound is last."""
         if outcome.state != "complete" or outcome.score is None:
             return
-        models = repr(trial.config.get("models"))
+        models = _models(trial.config)
         rank = not outcome.kept, self._sign * outcome.score
         if models not in self._best or rank < self._best[models][0]:
             self._best[models] = (rank, trial)
@@ -59,7 +59,7 @@ class Pool(Observer):
 
     def best_of(self, config: Mapping[str, Any]) -> TrialInfo | None:
         """The best that finished with the models of a recipe, if one did."""
-        _, known = self._best.get(repr(config.get("models")), (None, None))
+        _, known = self._best.get(_models(config), (None, None))
         return known
 
     def begin(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -74,3 +74,11 @@ class Pool(Observer):
         if not found:
             return config
         return {**config, "start": to_data(Start.at(found[0], self._folder))}
+
+
+def _models(config: Mapping[str, Any]) -> str:
+    """The models of a recipe with all their settings, also those that came after it was drawn."""
+    from metasearch.models import MODELS
+
+    told = config.get("models") or ()
+    return repr([to_data(revive(MODELS, model, "models")) for model in told])

@@ -38,7 +38,8 @@ class Front(Best):
     """With several objectives: whom no other beats, of those that finished and keep all bounds.
 
     If there are more than `FRONT`, those that stand furthest apart; if less than `BEST`, the best
-    of the others besides.
+    of those besides that were stopped or break a bound. A trial's end costs a comparison with all
+    of the front.
 
     Source: crowding distances as in Deb et al., "A Fast and Elitist Multiobjective Genetic
     Algorithm: NSGA-II", 2002, section III.B.
@@ -65,10 +66,11 @@ class Front(Best):
 
     def numbers(self) -> Sequence[int]:
         """Whom to show."""
-        shown = self._who
+        by_number = np.argsort(self._who)  # ties are broken alike, in whatever order they came
+        shown = self._who[by_number]
         if len(shown) > FRONT:
-            order = np.lexsort((self._who, -crowding(self._costs)))
-            shown = self._who[order[:FRONT]]
+            order = np.argsort(-crowding(self._costs[by_number]), kind="stable")
+            shown = shown[order[:FRONT]]
         return [*map(int, shown), *super().numbers()[: max(0, BEST - len(shown))]]
 
 

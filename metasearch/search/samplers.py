@@ -81,7 +81,9 @@ def _elite(sampler: NSGA2 | NSGA3, root: int) -> Elite:
 class Parents:
     """Chooses anew whom generations are bred from, as it was done when they began.
 
-    One after another, for each choice looks at the last one and at the generation that followed.
+    Exactly so if one trial runs at a time; else who had ended when a generation began is not known,
+    and all with a smaller number count. One after another, for each choice looks at the last one
+    and at the generation that followed.
     """
 
     def __init__(self, sampler: Sampler, study: optuna.Study, root: int) -> None:

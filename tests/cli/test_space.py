@@ -116,6 +116,15 @@ def test_the_schema_is_printed_or_written_for_an_editor(cli, place):
             "with inner.adapts: head all other weights stay as they were drawn",
         ),
         (["trial.algorithms=[{name: maml, inner: {adapts: head}}]"], ""),
+        (["trial.algorithms=[{name: reptile, inner: {adapts: head}}, joint]"], ""),
+        (
+            ["search.pruner={name: successive_halving, startup_trials: 40}", "search.trials=40"],
+            "the first 40 trials at a rung stop there",
+        ),
+        (
+            ["search.pruner={name: median, least_trials: 40}", "search.trials=40"],
+            "40 trials have",
+        ),
         (["trial.budget.gradients=100"], "a meta-step takes at least 40"),
         (
             [

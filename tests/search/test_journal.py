@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import optuna
 import pytest
@@ -160,6 +161,22 @@ def test_of_a_wide_front_those_that_stand_apart_are_seen(make, monkeypatch):
         study.tell(trial, [x, -x])
     numbers = {t.number for t in study.get_trials()}
     assert len(numbers) == 6 and {0, 30, 40, 59} < numbers
+
+
+def test_whom_a_front_shows_hangs_on_no_order_though_values_are_equal():
+    values = Stream(2).at("values").numpy().uniform(size=(400, 3)).round(1)
+    values[:, 2] = 2 - values[:, 0] - values[:, 1]  # nobody beats anybody
+
+    def shown(order: Sequence[int]) -> set[int]:
+        front = remembered.Front([1, 1, 1])
+        for n in order:
+            front.put(int(n), (0, 0.0, 0.0), values[n])
+        return set(front.numbers())
+
+    once = shown(range(400))
+    assert len(once) == remembered.FRONT
+    mixed = Stream(3).at("order").numpy().permutation(400)
+    assert shown(mixed) == shown(range(399, -1, -1)) == once
 
 
 def test_a_short_search_is_seen_as_it_is(make):

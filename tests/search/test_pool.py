@@ -13,6 +13,7 @@ from metasearch.errors import RunError
 from metasearch.search.backend import placed
 from metasearch.search.baselines import baseline
 from metasearch.search.confirm import Candidate
+from metasearch.search.pool import Pool
 from metasearch.search.worker import whole_checkpoints
 from metasearch.trial.checkpoint import Frozen
 from metasearch.trial.config import from_data
@@ -96,6 +97,15 @@ def test_a_baseline_starts_from_nothing(run):
     winner = Candidate.revive(record, bench_for(from_data(record.info.config)))
     assert winner.config.start is not None
     assert baseline(winner.config, winner.champion, "joint").start is None
+
+
+def test_a_trial_that_was_drawn_before_some_settings_came_is_of_the_same_models(run):
+    pool = Pool(run.folder)
+    first = run.trials[0]
+    net = {k: v for k, v in first.info.config["models"][0]["net"].items() if k != "code"}
+    older = {**first.info.config, "models": [{**first.info.config["models"][0], "net": net}]}
+    pool.ended(dataclasses.replace(first.info, config=older), first.outcome)
+    assert pool.best_of(first.info.config).number == first.number
 
 
 def test_without_asking_nobody_starts_from_anybody(file, tmp_path):

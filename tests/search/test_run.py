@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from metasearch import space
 from metasearch.errors import EnvironmentFault, RunError
@@ -131,6 +132,15 @@ def test_another_space_or_other_rules_are_refused_and_shown(tmp_path, change, sh
         search(plan(**{"trials": 1, **change}), tmp_path / "r")
     assert shows in str(refusal.value) and "another --name" in str(refusal.value)
     assert open_run(tmp_path / "r").state == "finished", "and the folder is as it was"
+
+
+def test_a_search_goes_on_that_was_begun_before_some_settings_came(tmp_path):
+    search(plan(trials=2), tmp_path / "r")
+    file = tmp_path / "r" / "search.yaml"
+    written = yaml.safe_load(file.read_text())
+    del written["search"]["race"], written["search"]["pruner"]["least_trials"]
+    file.write_text(yaml.safe_dump(written))
+    assert len(search(plan(trials=3), tmp_path / "r").run.trials) == 3
 
 
 def test_a_space_that_only_widens_goes_on_if_that_is_wanted(tmp_path):
