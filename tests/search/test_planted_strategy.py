@@ -38,7 +38,6 @@ def winner(seed: int, folder: Path) -> dict[str, str]:
     tree = space.load(SPACES / "strategies.yaml").tree
     tree["search"] = {
         "name": "planted", "backend": "local", "trials": BUDGET, "seed": seed,
-        "sampler": tree["search"]["sampler"], "pruner": {"name": "none"},
     }  # fmt: skip
     run_search(Plan.of(SearchFile.from_yaml(space.dump(tree))), folder, trial=TRIAL)
     (best,) = open_run(folder).best(1)
