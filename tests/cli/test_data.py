@@ -29,7 +29,7 @@ def test_one_room_or_one_member_is_listed(cli):
     assert set(cli("components", "random", "--json").json) == {"selectors", "samplers"}
     told = cli("components", "tpe").out
     assert "startup_trials" in told
-    assert "# drawn at random before the estimate is trusted" in told
+    assert "# spread evenly before the estimate is trusted" in told
 
 
 def test_an_unknown_member_is_refused_with_the_nearest(cli):
