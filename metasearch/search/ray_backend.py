@@ -8,12 +8,12 @@ trainable whose worker process serves one trial after another.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 import ray
 from ray import tune
 from ray._private import worker as ray_worker
+from ray.tune.execution.class_cache import _ActorClassCache
 from ray.tune.experiment import Trial
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -34,13 +35,12 @@ from metasearch.search.process import (
     attribute,
     environment,
     exits_when_stuck,
-    limit_threads,
     log_to_file,
 )
-from metasearch.search.ray_link import connect, hurried, hurry, machines, on_cards
+from metasearch.search.ray_link import connect, hurried, hurry, machines, on_cards, started_here
 from metasearch.search.retries import Retries
 from metasearch.search.share import PROBE, Share
-from metasearch.search.worker import TrialRunner, load_trial
+from metasearch.search.worker import TrialRunner
 
 _TUNE = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -107,16 +107,10 @@ class RayBackend:
             stack.enter_context(environment(_TUNE))
             self._have = [(one.cpus, one.gpus) for one in machines()]
             self.slots = self._resources.fit(self._have)
-            self._warm_up()
+            if started_here():
+                stack.enter_context(attribute(_ActorClassCache, "get", _bare))
             self._open = stack.pop_all()
         return self
-
-    def _warm_up(self) -> None:
-        """Let processes get ready for trials while the search is opened; Ray takes such first."""
-        cpus = self._resources.cpus_per_trial
-        ready = ray.remote(num_cpus=cpus, max_retries=0)(_get_ready)
-        for _ in range(self.slots):
-            ready.remote(self._trial, cpus)
 
     def __exit__(
         self,
@@ -188,11 +182,16 @@ class RayBackend:
             raise bridge.fault
 
 
-def _get_ready(trial: str, cpus: int) -> None:
-    """Import what a trial needs, as its worker will; this module came with the call."""
-    limit_threads(cpus)
-    with contextlib.suppress(Exception):  # the trial will tell
-        load_trial(trial)
+def _bare(cache: _ActorClassCache, trainable: type) -> Any:  # noqa: ARG001
+    """In place of the class with variables of the driver's for its process.
+
+    Such a process has to be started, which takes a second. Workers of a Ray that this process
+    started have its variables, and some wait.
+    """
+    return _actor(trainable)
+
+
+_actor = functools.cache(ray.remote)
 
 
 class _Searcher(Searcher):  # type: ignore[misc]
@@ -280,11 +279,11 @@ class _Worker(tune.Trainable):  # type: ignore[misc]
         with contextlib.suppress(OSError):  # for relative paths, where the disk is shared
             os.chdir(config["cwd"])
         limit = config["patience_s"]
-        guard = partial(exits_when_stuck, limit) if limit is not None else None
-        notice = Notice(partial(hurried, config["search"]))
+        guard = functools.partial(exits_when_stuck, limit) if limit is not None else None
+        notice = Notice(functools.partial(hurried, config["search"]))
         self._runner = TrialRunner(
             config["trial"], cpus=config["cpus"], gpus=config["gpus"],
-            guard=guard, hurry=notice, leave=partial(os._exit, 1),
+            guard=guard, hurry=notice, leave=functools.partial(os._exit, 1),
         )  # fmt: skip
         self.reset_config(config)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 import ray
+from ray.tune.execution.class_cache import _ActorClassCache
 
 import metasearch
 from metasearch import space
@@ -19,6 +20,7 @@ from metasearch.cli.app import run
 from metasearch.errors import ConfigError, EnvironmentFault
 from metasearch.search import ray_link
 from metasearch.search.backend import Resources
+from metasearch.search.ray_backend import RayBackend
 from metasearch.search.ray_link import (
     Machine,
     _told,
@@ -169,6 +171,28 @@ def test_who_does_not_answer_is_told_after_a_while(an_open_one, monkeypatch, cap
         monkeypatch.setattr(ray_link, "_NOTE_S", 0.1)
         assert on_each(_nap) == ["awake"]
     assert said(caplog) == [f"waiting for {socket.gethostname()}: busy, or without a free card"]
+
+
+class _Told:
+    """An actor that tells what it was told."""
+
+    def variables(self) -> tuple[str | None, str]:
+        own = ray.get_runtime_context().get_runtime_env_string()
+        return os.environ.get("AWS_SECURITY_TOKEN"), own
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_workers_that_ray_had_ready_are_taken_if_this_process_started_it(
+    joined, an_open_one, tmp_path, monkeypatch
+):
+    """A process with variables of its own has to be started; those of a cluster need them."""
+    monkeypatch.setenv("AWS_SECURITY_TOKEN", "seven")
+    address = an_open_one if joined else None
+    few = Resources(max_concurrent=1)
+    with RayBackend("tests.small:trial", few, tmp_path, address=address, even_open=True):
+        token, own = ray.get(_ActorClassCache().get(_Told).remote().variables.remote())
+    assert token == "seven"
+    assert ("seven" in own) == joined
 
 
 @pytest.mark.parametrize("said_so", [False, True])
