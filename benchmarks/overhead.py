@@ -9,8 +9,6 @@ is the wall time beyond what the pauses alone would take, over the number of tri
 from __future__ import annotations
 
 import argparse
-import contextlib
-import functools
 import io
 import json
 import math
@@ -20,13 +18,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.peers import REPORTS, SLOTS, plain_optuna, plain_tune
+from benchmarks.stopwatch import Stopwatch
 from metasearch.observe.base import Observer
 from metasearch.search.advisors import TPE
 from metasearch.search.config import SearchConfig
@@ -34,7 +33,7 @@ from metasearch.search.run import Plan, run_search
 from metasearch.search.stopping import NoPruner
 from metasearch.trial.report import Cost, Report, SampleGrid
 
-REPORTS, SLOTS, TASKS = 10, 2, 24
+TASKS = 24
 SPACE = {
     "x": {"uniform": [0.0, 1.0]},
     "rate": {"log_uniform": [1e-4, 1.0]},
@@ -125,168 +124,6 @@ class _First:
     def closed(self, *event: Any, **info: Any) -> None: ...
 
 
-class Stopwatch:
-    """Tells apart where one thread spends its time: each moment counts for the innermost part."""
-
-    def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
-        self.cpu: Counter[str] = Counter()
-        self.calls: Counter[str] = Counter()
-        self._stack: list[str] = []
-        self._since = time.perf_counter(), time.thread_time()
-
-    @contextlib.contextmanager
-    def on(self) -> Iterator[None]:
-        """Measure in here."""
-        with contextlib.ExitStack() as stack:
-            for part, owner, name in _parts():
-                timed = self._timed(part, getattr(owner, name))
-                stack.callback(setattr, owner, name, getattr(owner, name))
-                setattr(owner, name, timed)
-            self._since = time.perf_counter(), time.thread_time()
-            yield
-            self._switch()
-
-    def _switch(self) -> None:
-        now = time.perf_counter(), time.thread_time()
-        part = self._stack[-1] if self._stack else "Tune and the rest"
-        self.seconds[part] += now[0] - self._since[0]
-        self.cpu[part] += now[1] - self._since[1]
-        self._since = now
-
-    def _timed(self, part: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(call)
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            self._switch()
-            self._stack.append(part)
-            self.calls[part] += 1
-            try:
-                return call(*args, **kwargs)
-            finally:
-                self._switch()
-                self._stack.pop()
-
-        return timed
-
-
-def _parts() -> list[tuple[str, Any, str]]:
-    import ray
-
-    from metasearch.observe.progress import Progress
-    from metasearch.observe.tensorboard import TensorBoard
-    from metasearch.observe.trial_files import TrialFiles
-    from metasearch.search.conductor import Conductor
-    from metasearch.search.ledger import Ledger
-    from metasearch.search.ray_backend import RayBackend
-    from metasearch.search.study import Study
-
-    events = ("opened", "started", "reported", "ended", "closed")
-    return [
-        ("start and end of workers", RayBackend, "__enter__"),
-        ("start and end of workers", RayBackend, "__exit__"),
-        ("waiting for a worker", ray, "wait"),
-        ("taking messages in", ray, "get"),
-        ("syncing the disk", os, "fsync"),
-        *(("ledger", Ledger, name) for name in ("asked", "reported", "done")),
-        ("suggestion", Study, "ask"),
-        *(("study and journal", Study, name) for name in ("report", "notes", "tell")),
-        ("order and config.yaml", Conductor, "_order"),
-        *(("TensorBoard", TensorBoard, event) for event in events),
-        *(("PNG files", TrialFiles, event) for event in events),
-        *(("terminal", Progress, event) for event in events),
-    ]
-
-
-# Others -------------------------------------------------------------------------------------------
-
-
-def plain_optuna(*, journal: bool) -> Callable[..., Any]:
-    """`study.optimize` in one process, two threads; TPE."""
-
-    def run(trials: int, pause: float) -> None:
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-        def objective(asked: optuna.Trial) -> float:
-            x = asked.suggest_float("x", 0, 1)
-            asked.suggest_float("rate", 1e-4, 1, log=True)
-            asked.suggest_int("width", 8, 512, log=True)
-            asked.suggest_categorical("net", ["mlp", "conv"])
-            for made in range(1, REPORTS + 1):
-                time.sleep(pause)
-                asked.report(x + 1 / made, made)
-            return float(x + 1 / REPORTS)
-
-        with tempfile.TemporaryDirectory() as folder:
-            storage = None
-            if journal:
-                kinds = optuna.storages
-                file = kinds.journal.JournalFileBackend(f"{folder}/study.journal")
-                storage = kinds.JournalStorage(file)
-            optuna.create_study(storage=storage).optimize(objective, trials, n_jobs=SLOTS)
-
-    return run
-
-
-def _function(config: dict[str, Any]) -> None:
-    from ray import tune
-
-    for made in range(1, REPORTS + 1):
-        time.sleep(config["pause"])
-        tune.report({"score": config["x"] + 1 / made})
-
-
-def plain_tune(
-    *, of_class: bool = False, optuna: bool = False, asha: bool = False, reuse: bool = False
-) -> Callable[..., Any]:
-    """`Tuner.fit` as its documentation shows it."""
-
-    def run(trials: int, pause: float) -> None:
-        from ray import tune
-        from ray.tune.schedulers import ASHAScheduler
-        from ray.tune.search.optuna import OptunaSearch
-
-        class Trainable(tune.Trainable):  # type: ignore[misc]
-            def setup(self, config: dict[str, Any]) -> None:
-                self.config, self.made = config, 0
-
-            def step(self) -> dict[str, Any]:
-                time.sleep(self.config["pause"])
-                self.made += 1
-                score = self.config["x"] + 1 / self.made
-                return {"score": score, "done": self.made == REPORTS}
-
-            def reset_config(self, new_config: dict[str, Any]) -> bool:
-                self.setup(new_config)
-                return True
-
-        space = {
-            "x": tune.uniform(0, 1),
-            "rate": tune.loguniform(1e-4, 1),
-            "width": tune.lograndint(8, 512),
-            "net": tune.choice(["mlp", "conv"]),
-            "pause": pause,
-        }
-        with tempfile.TemporaryDirectory() as folder:
-            tune.Tuner(
-                tune.with_resources(Trainable if of_class else _function, {"cpu": 1}),
-                param_space=space,
-                tune_config=tune.TuneConfig(
-                    metric="score",
-                    mode="min",
-                    num_samples=trials,
-                    max_concurrent_trials=SLOTS,
-                    search_alg=OptunaSearch() if optuna else None,
-                    scheduler=ASHAScheduler(max_t=REPORTS) if asha else None,
-                    reuse_actors=reuse,
-                ),
-                run_config=tune.RunConfig(storage_path=folder, verbose=0),
-            ).fit()
-
-    return run
-
-
 # Name -> how to run it, and how many trivial trials tell enough.
 SYSTEMS: dict[str, tuple[Callable[..., Any], int]] = {
     "ours on Ray: ledger, journal, TensorBoard, terminal": (ours("ray"), 300),
@@ -301,7 +138,7 @@ SYSTEMS: dict[str, tuple[Callable[..., Any], int]] = {
     "Ray Tune + OptunaSearch, function": (plain_tune(optuna=True), 30),
     "Ray Tune + OptunaSearch + ASHA, function": (plain_tune(optuna=True, asha=True), 30),
 }
-LONGER = {"2s": 8, "10s": 8}  # trials
+LONGER = {"2s": 8, "10s": 24}  # trials
 
 
 def measure(system: str, work: str) -> dict[str, Any]:

@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.overhead import REPORTS, SLOTS, SPACE, cost_of, report, watching
+from benchmarks.overhead import SPACE, cost_of, report, watching
+from benchmarks.peers import REPORTS, SLOTS
 from metasearch.observe.base import Outcome, TrialInfo, Watched
 from metasearch.rng import Stream
 from metasearch.search.advisors import SAMPLERS
