@@ -79,7 +79,8 @@ class Bundle:
         if self.pen_steps:
             # Ink is where the border is not.
             ink = support["x"] if self.border < 0 else -support["x"]
-            support["t"] = alike(traced(ink, self.pen_steps).unsqueeze(0)).squeeze(0)
+            drawn = traced(ink, self.pen_steps)
+            support["t"] = alike(drawn.unsqueeze(0), len(drawn)).squeeze(0)
         return Adaptation.learn(
             self.parts, support, steps=steps, seed=seed, inverted=inverted, labels=labels
         )

@@ -157,7 +157,8 @@ class ImageTasks:
         What a task gets depends on `rng` and its own name only; its support moreover does not
         depend on `query` and `anchor`. With jitter, the stored images (styles) are gone through in
         random order, all once before any twice, and each time drawn in another pose; so episodes
-        can be larger than what is stored. Strokes are written alike in a task, see `ways`.
+        can be larger than what is stored. Strokes are written alike in a task, see `ways`: the
+        picture of a row is theirs but for corners.
 
         Raises:
             DataError: no such task, or one with too few images and no jitter.
@@ -178,7 +179,7 @@ class ImageTasks:
             drawn = self._augmented.draw(flat, pose, self.shape[-1])
         by_task = {d: x.reshape(len(rows), need, *x.shape[1:]) for d, x in drawn.items()}
         if "t" in by_task:
-            by_task["t"] = alike(by_task["t"])  # as the first of the support is written
+            by_task["t"] = alike(by_task["t"], shot)  # as one of the support is written
         parts = slice(shot), slice(shot, shot + query), slice(shot + query, need)
         return Episodes(
             tuple(tasks),

@@ -62,8 +62,9 @@ def test_rows_carry_a_picture_and_the_strokes_that_make_it(traced):
     for batch, n in ((episodes.support, 6), (episodes.query, 9), (episodes.anchor, 3)):
         assert batch["x"].shape == (n, 1, 16, 16)
         assert batch["t"].shape == (n, 32, 3)
-        # As each is written in its own way; a ring may be closed by a part of a step.
-        assert (batch["x"] - render(batch["t"], 16)).abs().mean() < 1e-3
+        # As all are written alike: corners are cut, and a ring may be closed by a part of a step.
+        assert (batch["x"] - render(batch["t"], 16)).abs().mean() < 0.02
+        assert (batch["x"] - render(batch["t"].roll(1, 0), 16)).abs().mean() > 0.04
     stored = traced.images(traced.tasks("search")[0])
     torch.testing.assert_close(stored["x"], render(stored["t"], 16), atol=0.005, rtol=0)
 
@@ -102,9 +103,10 @@ def test_the_published_files_are_read_alphabet_by_alphabet(tmp_path):
     assert told["domains"] == ["x", "t"]
     task = source.tasks("train")[0]
     drawn = source.episodes([task], shot=2, query=2, rng=Stream(0)).support
-    known = {one.numpy().tobytes() for one in source.images(task)["x"]}
-    assert {one.numpy().tobytes() for one in drawn["x"]} <= known
-    assert torch.equal(alike(drawn["t"][None])[0], drawn["t"])
+    stored = source.images(task)
+    known = {one.numpy().tobytes(): i for i, one in enumerate(stored["x"])}
+    index = [known[one.numpy().tobytes()] for one in drawn["x"]]
+    assert torch.equal(drawn["t"], alike(stored["t"][index][None], 2)[0])
 
 
 def test_evaluation_alphabets_are_the_test_split(tmp_path):

@@ -80,11 +80,11 @@ def test_each_row_holds_the_strokes_of_its_image_and_the_picture_they_make(sourc
     assert torch.equal(stored["t"], traced(source.open().images(task)["x"], 16))
     torch.testing.assert_close(stored["x"], render(stored["t"], 20), atol=0.005, rtol=0)
     drawn = opened.episodes([task], shot=2, query=2, anchor=1, rng=Stream(0))
-    known = {one.numpy().tobytes() for one in stored["x"]}
+    known = {one.numpy().tobytes(): i for i, one in enumerate(stored["x"])}
     rows = [torch.cat([b[d] for b in (drawn.support, drawn.query, drawn.anchor)]) for d in "xt"]
-    assert len(rows[0]) == 5 and {one.numpy().tobytes() for one in rows[0]} <= known
-    assert torch.equal(alike(rows[1][None])[0], rows[1])
-    assert (render(rows[1], 20) - rows[0]).abs().mean() < 0.01
+    index = [known[one.numpy().tobytes()] for one in rows[0]]
+    assert len(index) == 5 and torch.equal(rows[1], alike(stored["t"][index][None], 2)[0])
+    assert (render(rows[1], 20) - rows[0]).abs().mean() < 0.02
 
 
 def test_the_copy_in_the_cache_is_the_same_and_other_settings_have_another(source, opened):
@@ -134,7 +134,7 @@ def test_strokes_of_pictures_that_are_drawn_anew_are_drawn_anew_as_well(source):
     task = found.tasks("search")[0]
     drawn = found.episodes([task], shot=2, query=30, rng=Stream(0)).query
     assert len({one.numpy().tobytes() for one in drawn["t"]}) == 30
-    assert (drawn["x"] - render(drawn["t"], 28)).abs().mean() < 0.01
+    assert (drawn["x"] - render(drawn["t"], 28)).abs().mean() < 0.03
     assert positions(drawn["t"]).abs().max() < 1.3
 
 

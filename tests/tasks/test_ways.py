@@ -1,6 +1,8 @@
-"""Ways to write a drawing: other orders and ends, the same lines."""
+"""Ways to write a drawing: other orders, ends and paces, the same lines."""
 
 from __future__ import annotations
+
+from itertools import permutations, product
 
 import numpy as np
 import pytest
@@ -34,47 +36,62 @@ def ring(start, turns=1):
     ],
 )
 def test_strokes_in_another_order_or_from_other_ends_are_written_as_the_first_drawing_is(other):
-    first, turned = alike(drawings([BAR, STEM], other))[0]
+    first, turned = alike(drawings([BAR, STEM], other), 1)[0]
     torch.testing.assert_close(positions(turned), positions(first), atol=0.08, rtol=0)
     assert torch.equal(turned[:, 2], first[:, 2])
 
 
-def test_of_many_strokes_the_longest_change_places():
-    dot = np.array([[0.9, -0.5], [0.92, -0.5]])
-    first, turned = alike(drawings([BAR, STEM, HOOK, dot], [HOOK[::-1], BAR, STEM[::-1], dot]))[0]
+def test_of_many_strokes_the_longest_change_places_and_the_others_keep_theirs():
+    dots = [np.array([[x, -0.9], [x + 0.01, -0.9]]) for x in np.linspace(0.2, 1.0, 6)]
+    one = [BAR, STEM, HOOK, *dots]
+    other = [HOOK[::-1], BAR, STEM[::-1], *dots]
+    first, turned = alike(drawings(one, other), 1)[0]
     torch.testing.assert_close(positions(turned), positions(first), atol=0.15, rtol=0)
 
 
 @pytest.mark.parametrize(("start", "turns"), [(np.pi / 2, 1), (np.pi, 1), (0, -1), (np.pi, -1)])
 def test_rings_start_where_the_first_one_does_and_go_round_as_it_does(start, turns):
-    first, turned = alike(drawings([ring(0)], [ring(start, turns)]))[0]
+    first, turned = alike(drawings([ring(0)], [ring(start, turns)]), 1)[0]
     asis = drawings([ring(0)], [ring(start, turns)])[0, 1]
     off = [(positions(x) - positions(first)).square().sum(-1).mean() for x in (asis, turned)]
     assert off[1] < 0.02 < 0.2 < off[0]
 
 
-def test_the_lines_of_a_drawing_stay_and_so_does_the_first():
+def test_the_lines_of_a_drawing_stay_but_for_corners_and_so_does_the_first():
     given = drawings([BAR, STEM, HOOK], [HOOK, STEM[::-1], BAR], [ring(1.0), BAR], [STEM])
-    found = alike(given)
-    torch.testing.assert_close(found[0, 0], given[0, 0])
+    found = alike(given, 1)
+    assert torch.equal(found[0, 0], given[0, 0])
     pictures = [render(steps.flatten(0, 1), 28) for steps in (given, found)]
-    assert (pictures[0] - pictures[1]).abs().mean() < 0.003
+    assert (pictures[0] - pictures[1]).abs().mean() < 0.2 * (pictures[0] + 1).abs().mean()
 
 
-def test_no_way_that_was_tried_is_nearer_than_the_one_taken():
-    """Against every order and end of two strokes, written out."""
+def test_the_pattern_is_the_one_of_the_support_that_the_others_are_nearest_to():
+    odd, plain, near = [HOOK], [BAR, STEM], [STEM[::-1] + 0.02, BAR]
+    given = drawings(odd, plain, near, odd, odd, odd)
+    found = alike(given, 3)[0]
+    assert torch.equal(found[1], given[0, 1])
+    torch.testing.assert_close(positions(found[2]), positions(found[1]), atol=0.1, rtol=0)
+    assert torch.equal(alike(given, 6)[0][0], given[0, 0]), "where more of the support are odd"
+
+
+def test_no_way_is_nearer_than_the_one_taken():
+    """Against every order and end of three strokes, written out."""
     make = np.random.default_rng(0)
-    for _ in range(20):
-        one, a = ([make.uniform(-1, 1, (2, 2)) for _ in range(2)] for _ in range(2))
-        first, taken = alike(drawings(one, a))[0]
-        ways = [[x[::s], y[::t]] for x, y in (a, a[::-1]) for s in (1, -1) for t in (1, -1)]
-        every = [torch.from_numpy(to_steps(way, LENGTH)) for way in ways]
-        off = [(positions(x) - positions(first)).square().sum() for x in every]
-        assert (positions(taken) - positions(first)).square().sum() <= min(off) + 1e-4
+    for _ in range(10):
+        one, other = ([make.uniform(-1, 1, (2, 2)) for _ in range(3)] for _ in range(2))
+        first, taken = alike(drawings(one, other), 1)[0]
+        ways = [
+            [path[::end] for path, end in zip(order, ends, strict=True)]
+            for order in permutations(other)
+            for ends in product((1, -1), repeat=3)
+        ]
+        every = positions(drawings(*ways)[0])
+        off = (every - positions(first)).square().sum((1, 2))
+        assert (positions(taken) - positions(first)).square().sum() <= off.min() + 1e-4
 
 
-def test_tasks_do_not_see_each_other_and_later_rows_not_the_earlier():
+def test_tasks_do_not_see_each_other_nor_the_support_what_comes_after_it():
     one, two = drawings([BAR, STEM], [STEM, BAR], [HOOK]), drawings([HOOK], [BAR], [STEM[::-1]])
-    both = alike(torch.cat([one, two]))
-    assert torch.equal(both, torch.cat([alike(one), alike(two)]))
-    assert torch.equal(both[:1, [0, 2]], alike(one[:, [0, 2]]))
+    both = alike(torch.cat([one, two]), 2)
+    assert torch.equal(both, torch.cat([alike(one, 2), alike(two, 2)]))
+    assert torch.equal(both[:1, :2], alike(one[:, :2], 2))
