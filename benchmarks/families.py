@@ -9,8 +9,8 @@ track of a recipe is the score that its search space ranks by: what the other sa
 and nothing is concluded from it. Beside MMD stand jittered copies of the support, which it does not
 punish, and C_T, the score `copying` after adapting, which does (below -3 images are copies). With
 ``--omniglot PATH`` all of it happens on that handwriting instead of the built-in glyphs. Families
-that write are given the strokes that are traced in its pictures, and with ``--strokes PATH`` those
-of the drawers as well, in a row of their own.
+that write have a recipe of their own there; they are given the strokes that are traced in its
+pictures, and with ``--strokes PATH`` those of the drawers as well, in a row of their own.
 
 OUT gets NAME.json with all figures, to which a later run with other files adds, a table of them,
 and a sheet with pictures of two tasks of each family.
@@ -230,7 +230,7 @@ def main() -> None:
     for file in files(options.files):
         found = list(recipes(file, options.size, options.omniglot, options.strokes))
         if not found:
-            print(f"{file.stem}: skipped, its tasks have no handwriting here")
+            print(f"{file.stem}: skipped, it has no such tasks")
         for stem, config in found:
             rows, grids[stem] = measure(config, options.seconds, options.split)
             for score, row in rows.items():

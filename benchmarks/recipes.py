@@ -60,8 +60,17 @@ def elsewhere(
 ) -> dict[str, Any] | None:
     """The same tasks at another size, and where a path is given of handwriting.
 
-    Strokes are the drawers' own where their path is given, and traced in the pictures if not.
+    What a pen writes is traced in pictures of handwriting, or the drawers' own where their path is
+    given; letters that it writes have a space of their own, and no handwriting.
     """
+    if tasks["name"] == "traced":
+        if omniglot is None:
+            return None
+        pictures, length = tasks["source"], tasks["length"]  # pictures in their own size
+        if strokes is None:
+            return {**tasks, "size": size, "source": {**pictures, "path": omniglot}}
+        counts = {key: pictures[key] for key in ("shot", "query") if key in pictures}
+        return {"name": "strokes", "path": strokes, "size": size, "length": length, **counts}
     if "source" in tasks:
         inner = elsewhere(tasks["source"], size, omniglot, strokes)
         return inner and {**tasks, "source": inner}
@@ -70,15 +79,7 @@ def elsewhere(
         kept = {key: found[key] for key in ("size", "shot", "query") if key in found}
         here = {"name": "omniglot", "path": omniglot} if omniglot else {"name": "glyphs"}
         return here | kept
-    if omniglot is None:
-        return found
-    if tasks["name"] != "strokes":
-        return None
-    if strokes:
-        return {**found, "path": strokes}
-    counts = {key: tasks[key] for key in ("shot", "query") if key in tasks}
-    pictures = {"name": "omniglot", "path": omniglot, **counts}  # in their own size
-    return {"name": "traced", "source": pictures, "size": size, "length": tasks["length"]}
+    return found if omniglot is None else None
 
 
 def recipes(
@@ -94,7 +95,7 @@ def recipes(
         if isinstance(model, Classical):
             kernels = replace(model, kind=Kernel(reach=2))
             yield f"{file.stem}-kernel", replace(pictured, models=(kernels,))
-    if omniglot and strokes and isinstance(getattr(pictured, "tasks", None), Traced):
+    if strokes and isinstance(getattr(pictured, "tasks", None), Traced):
         written = recipe(file, size, omniglot, strokes)
         assert written is not None, "strokes are at hand"
         yield f"{file.stem}-written", written

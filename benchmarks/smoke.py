@@ -74,8 +74,9 @@ def small(file: Path, omniglot: str | None) -> list[str]:
     """What makes a search small, ``path=value`` each; and where its pictures are."""
     settings: dict[str, Any] = dict(SMALL)
     settings |= dict.fromkeys(adapting(yaml.safe_load(file.read_text("utf-8"))), STEPS)
-    if omniglot and needs_data(file):
-        settings["trial.tasks.path"] = omniglot
+    place = data_at(file)
+    if omniglot and place:
+        settings[place] = omniglot
     return [f"{key}={value}" for key, value in settings.items()]
 
 
@@ -90,10 +91,14 @@ def adapting(node: Any, place: str = "") -> Iterator[str]:
             yield from adapting(value, here)
 
 
-def needs_data(file: Path) -> bool:
-    """Whether a file reads pictures of the user's own."""
-    tasks = yaml.safe_load(file.read_text("utf-8"))["trial"]["tasks"]
-    return isinstance(tasks, dict) and "path" in tasks
+def data_at(file: Path) -> str | None:
+    """Where it stands which pictures of the user's own a file reads; None if it reads none."""
+    tasks, place = yaml.safe_load(file.read_text("utf-8"))["trial"]["tasks"], "trial.tasks"
+    while isinstance(tasks, dict):
+        if "path" in tasks:
+            return f"{place}.path"
+        tasks, place = tasks.get("source"), f"{place}.source"
+    return None
 
 
 def main() -> None:
@@ -104,7 +109,7 @@ def main() -> None:
     options = parser.parse_args()
     failed, start = 0, time.monotonic()
     for file in options.files:
-        if needs_data(file) and not options.omniglot:
+        if data_at(file) and not options.omniglot:
             print(f"skipped  {file.name}: give --omniglot PATH")
             continue
         began = time.monotonic()

@@ -30,18 +30,20 @@ def test_every_recipe_is_sound_at_the_size_asked_for(file, omniglot):
 
 
 def test_who_writes_is_given_traced_strokes_and_those_of_the_drawers_where_they_are_at_hand():
-    def rows(*paths):
-        found = recipes.recipes(recipes.SPACES / "rgan-strokes.yaml", 20, *paths)
+    def rows(name, *paths):
+        found = recipes.recipes(recipes.SPACES / f"{name}.yaml", 20, *paths)
         return {name: config.tasks for name, config in found}
 
-    assert {name: s.name for name, s in rows(None, None).items()} == {"rgan-strokes": "strokes"}
-    both = rows("x.npz", "s.zip")
-    assert list(both) == ["rgan-strokes", "rgan-strokes-written"]
+    letters = rows("rgan-strokes", None, None)
+    assert {name: s.name for name, s in letters.items()} == {"rgan-strokes": "strokes"}
+    assert rows("rgan-strokes", "x.npz", "s.zip") == rows("omniglot-rgan", None, None) == {}
+    both = rows("omniglot-rgan", "x.npz", "s.zip")
+    assert list(both) == ["omniglot-rgan", "omniglot-rgan-written"]
     pictures, written = both.values()
     assert pictures.name == "traced" and pictures.source == Omniglot(path="x.npz")
     assert written.name == "strokes" and written.path == "s.zip"
     assert (pictures.size, pictures.length) == (written.size, written.length) == (20, 24)
-    assert list(rows("x.npz", None)) == ["rgan-strokes"]
+    assert list(rows("omniglot-rgan", "x.npz", None)) == ["omniglot-rgan"]
 
 
 def test_what_reads_handwriting_is_given_glyphs_and_the_other_way_round():
