@@ -229,7 +229,7 @@ def show(found: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> Non
                 f"  {row['holm']:8.3f}  {row['below']:6} of {row['seeds']:<4}"
                 f"  {row['visible']:12.1f}  {sure}"
             )
-    draw(every).save(options.out / "strategies.png")
+    draw(every, CELLS).save(options.out / "strategies.png")
     print(f"\n{options.out / 'strategies.png'}")
 
 

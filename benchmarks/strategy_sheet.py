@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +22,12 @@ def settled(row: Mapping[str, Any]) -> bool:
     return bool(row["holm"] < 0.05)
 
 
-def draw(every: Mapping[str, Sequence[Mapping[str, Any]]]) -> Image.Image:
-    """Gaps to random with their intervals: a column for each regime, for each axis a scale."""
-    cells = list(dict.fromkeys(row["cell"] for rows in every.values() for row in rows))
+def draw(every: Mapping[str, Sequence[Mapping[str, Any]]], order: Collection[str]) -> Image.Image:
+    """Gaps to random with their intervals: a column for each regime, for each axis a scale.
+
+    Cells that no row is of are left out of `order`.
+    """
+    cells = [c for c in order if any(row["cell"] == c for rows in every.values() for row in rows)]
     axes = list(dict.fromkeys(map(axis_of, cells)))
     wide, line, left, top, foot = 220, 24, 150, 44, 34
     height = top + line * len(cells) + foot * len(axes)

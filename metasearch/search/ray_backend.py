@@ -21,7 +21,7 @@ from typing import Any
 import ray
 from ray import tune
 from ray._private import worker as ray_worker
-from ray.tune.execution.class_cache import _ActorClassCache
+from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE, _ActorClassCache
 from ray.tune.experiment import Trial
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -37,7 +37,7 @@ from metasearch.search.process import (
     exits_when_stuck,
     log_to_file,
 )
-from metasearch.search.ray_link import connect, hurried, hurry, machines, on_cards, started_here
+from metasearch.search.ray_link import connect, hurried, hurry, machines, on_cards
 from metasearch.search.retries import Retries
 from metasearch.search.share import PROBE, Share
 from metasearch.search.worker import TrialRunner
@@ -48,8 +48,9 @@ _TUNE = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # nothing is ever restored from Tune's snapshots
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # a relative path in a config means the same everywhere
 }
+_STAY = {"RAY_CHDIR_TO_TRIAL_DIR": "0"}  # in a worker: relative paths mean the same everywhere
+_TOLD = ENV_VARS_TO_PROPAGATE - _STAY.keys()  # credentials, most of all, for files in a bucket
 
 
 class RayBackend:
@@ -107,7 +108,7 @@ class RayBackend:
             stack.enter_context(environment(_TUNE))
             self._have = [(one.cpus, one.gpus) for one in machines()]
             self.slots = self._resources.fit(self._have)
-            if started_here():
+            if not _TOLD & os.environ.keys():
                 stack.enter_context(attribute(_ActorClassCache, "get", _bare))
             self._open = stack.pop_all()
         return self
@@ -183,11 +184,7 @@ class RayBackend:
 
 
 def _bare(cache: _ActorClassCache, trainable: type) -> Any:  # noqa: ARG001
-    """In place of the class with variables of the driver's for its process.
-
-    Such a process has to be started, which takes a second. Workers of a Ray that this process
-    started have its variables, and some wait.
-    """
+    """No variables for its process, which would have to be started; Ray has some that wait."""
     return _actor(trainable)
 
 
@@ -274,6 +271,10 @@ class _Strip(TrialProgressCallback):  # type: ignore[misc]
 
 class _Worker(tune.Trainable):  # type: ignore[misc]
     """A worker process as Tune knows it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        os.environ.update(_STAY)
+        super().__init__(*args, **kwargs)
 
     def setup(self, config: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):  # for relative paths, where the disk is shared

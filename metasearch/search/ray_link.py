@@ -92,12 +92,6 @@ def connect(
         yield
 
 
-def started_here() -> bool:
-    """Whether this process started Ray, so that workers have its environment."""
-    node = ray_worker._global_node
-    return node is not None and bool(node.is_head())
-
-
 def takes_strangers() -> bool | None:
     """Whether the cluster that this process is connected to serves who shows no token.
 

@@ -75,7 +75,7 @@ def test_random_choice_of_models_is_judged_by_the_mean_of_its_models():
 
 def test_the_picture_shows_every_regime():
     rows = list(table(planted({}), "noisy"))
-    assert draw({"noisy": rows, "clean": rows}).width > draw({"noisy": rows}).width
+    assert draw({"noisy": rows, "clean": rows}, CELLS).width > draw({"noisy": rows}, CELLS).width
 
 
 def test_what_was_run_is_not_run_again(tmp_path):

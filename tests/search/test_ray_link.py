@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 import ray
-from ray.tune.execution.class_cache import _ActorClassCache
+from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE, _ActorClassCache
 
 import metasearch
 from metasearch import space
@@ -181,18 +181,20 @@ class _Told:
         return os.environ.get("AWS_SECURITY_TOKEN"), own
 
 
-@pytest.mark.parametrize("joined", [False, True])
-def test_workers_that_ray_had_ready_are_taken_if_this_process_started_it(
-    joined, an_open_one, tmp_path, monkeypatch
+@pytest.mark.parametrize("token", ["seven", None])
+def test_workers_that_wait_are_taken_unless_they_have_to_be_told_something(
+    token, an_open_one, tmp_path, monkeypatch
 ):
-    """A process with variables of its own has to be started; those of a cluster need them."""
-    monkeypatch.setenv("AWS_SECURITY_TOKEN", "seven")
-    address = an_open_one if joined else None
+    """A process with variables of its own has to be started first."""
+    for name in ENV_VARS_TO_PROPAGATE:
+        monkeypatch.delenv(name, raising=False)
+    if token:
+        monkeypatch.setenv("AWS_SECURITY_TOKEN", token)  # since the cluster was started
     few = Resources(max_concurrent=1)
-    with RayBackend("tests.small:trial", few, tmp_path, address=address, even_open=True):
-        token, own = ray.get(_ActorClassCache().get(_Told).remote().variables.remote())
-    assert token == "seven"
-    assert ("seven" in own) == joined
+    with RayBackend("tests.small:trial", few, tmp_path, address=an_open_one, even_open=True):
+        had, own = ray.get(_ActorClassCache().get(_Told).remote().variables.remote())
+    assert had == token
+    assert (own == "{}") == (token is None)
 
 
 @pytest.mark.parametrize("said_so", [False, True])
