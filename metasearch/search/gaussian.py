@@ -6,12 +6,14 @@ NumPy and SciPy only. `outlook` decides what it is told, and where it is asked.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 ROUNDING = 1e-8  # added to the noise, for what is lost in rounding
+NUDGE = 1e-3  # of a setting, to see how a slope changes
 STEPS = 60  # in which the likeliest settings of the kernel are looked for
 
 
@@ -46,8 +48,9 @@ class Kernel:
 
     def gaps(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Squared distances by draw, [draws, a, b], of [a, draws] and [b, draws]."""
-        gaps = (a.T[:, :, None] - b.T[:, None, :]) ** 2
-        gaps[self.words] = gaps[self.words] > 0
+        gaps = np.empty((len(self.words), len(a), len(b)))
+        for gap, word, mine, other in zip(gaps, self.words, a.T[:, :, None], b.T, strict=True):
+            gap[:] = mine != other if word else (mine - other) ** 2
         return gaps
 
     def variance(self, settings: np.ndarray) -> float:
@@ -57,21 +60,29 @@ class Kernel:
     def __call__(self, settings: np.ndarray, gaps: np.ndarray) -> np.ndarray:
         """The covariance of scores so far apart, [a, b]."""
         together, alone, shares, share = self._read(settings)
-        joint, single = np.tensordot(together, gaps, 1), alone[:, None, None] * gaps
-        return share * _matern(joint)[0] + np.tensordot(shares, _matern(single)[0], 1)
+        found = share * _matern(np.tensordot(together, gaps, 1))
+        for gap, word, inverse, own in zip(gaps, self.words, alone, shares, strict=True):
+            if word:  # there are two values only
+                found += own + own * (_matern(inverse) - 1) * gap
+            else:
+                found += own * _matern(inverse * gap)
+        return np.asarray(found)
 
     def slope(self, settings: np.ndarray, gaps: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """How the covariance, weighted and summed, changes with each setting."""
         together, alone, shares, share = self._read(settings)
-        joint, joint_slope = _matern(np.tensordot(together, gaps, 1))
-        single, single_slope = _matern(alone[:, None, None] * gaps)
-        by_draw = np.einsum("ab,dab->d", weights * joint_slope, gaps)
-        return np.concatenate([
-            -2 * share * together * by_draw,
-            -2 * shares * alone * np.einsum("ab,dab,dab->d", weights, single_slope, gaps),
-            shares * np.einsum("ab,dab->d", weights, single),
-            [share * float((weights * joint).sum())],
-        ])  # fmt: skip
+        squared = np.tensordot(together, gaps, 1)
+        joint, by_draw = weights * _matern_slope(squared), []
+        for gap, inverse, own in zip(gaps, alone, shares, strict=True):
+            single = inverse * gap
+            by_draw.append([
+                np.vdot(joint, gap),
+                own * np.vdot(weights, _matern_slope(single) * single),
+                own * np.vdot(weights, _matern(single)),
+            ])  # fmt: skip
+        lengths, own_lengths, owns = np.transpose(by_draw)
+        whole = share * np.vdot(weights, _matern(squared))
+        return np.concatenate([-2 * share * together * lengths, -2 * own_lengths, owns, [whole]])
 
     def _read(self, settings: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
         d = len(self.words)
@@ -80,16 +91,15 @@ class Kernel:
 
 
 class Process:
-    """A Gaussian process that was told some scores; its kernel's settings are the likeliest."""
+    """A Gaussian process that was told some scores, under given settings of its kernel."""
 
-    _QUIET = (math.log(1e-3), 1.5)  # prior of the logarithm of the noise: there is hardly any
-    _NOISE = (math.log(1e-6), 1.0)  # its bounds
-
-    def __init__(self, places: np.ndarray, scores: np.ndarray, words: np.ndarray) -> None:
+    def __init__(
+        self, kernel: Kernel, settings: np.ndarray, noise: float, places: np.ndarray,
+        scores: np.ndarray,
+    ) -> None:  # fmt: skip
         """Learn from `scores` [n], of mean 0 and deviation 1 or so, at `places` [n, draws]."""
-        self._kernel = Kernel(words)
+        self._kernel, self._settings, self._noise = kernel, settings, noise
         self._places = places
-        self._settings, self._noise = self._likeliest(scores)
         self._root = self._factor(places)
         self._weights = _solve(self._root, scores)
 
@@ -100,46 +110,104 @@ class Process:
         """
         from scipy.linalg import solve_triangular
 
-        near = self._kernel(self._settings, self._kernel.gaps(places, self._places))
-        mean, root = near @ self._weights, self._root
-        if len(asked):
-            known = np.concatenate([self._places, asked])
-            root = self._factor(known)
-            near = self._kernel(self._settings, self._kernel.gaps(places, known))
+        known = np.concatenate([self._places, asked])
+        root = self._factor(known) if len(asked) else self._root
+        near = self._kernel(self._settings, self._kernel.gaps(places, known))
+        mean = near[:, : len(self._places)] @ self._weights
         told = (solve_triangular(root, near.T, lower=True) ** 2).sum(0)
         left = self._kernel.variance(self._settings) - told
         return mean, np.sqrt(np.maximum(left, 1e-12))
 
     def _factor(self, places: np.ndarray) -> np.ndarray:
         covariance = self._kernel(self._settings, self._kernel.gaps(places, places))
-        return np.linalg.cholesky(covariance + self._noise * np.eye(len(places)))
+        return np.linalg.cholesky(covariance + (self._noise + ROUNDING) * np.eye(len(places)))
 
-    def _likeliest(self, scores: np.ndarray) -> tuple[np.ndarray, float]:
-        """Settings and noise of which prior and likelihood together are greatest.
+
+@dataclass(frozen=True)
+class Belief:
+    """What scores tell of the settings of a kernel, with the logarithm of the noise as the last."""
+
+    kernel: Kernel
+    places: np.ndarray  # [n, draws]
+    scores: np.ndarray  # [n], of mean 0 and deviation 1 or so
+
+    _QUIET = (math.log(1e-3), 1.5)  # prior of the logarithm of the noise: there is hardly any
+    _NOISE = (math.log(1e-6), 1.0)  # its bounds
+
+    def processes(self, count: int, rng: np.random.Generator) -> list[Process]:
+        """One under the likeliest settings, the others under such as may be the true ones.
+
+        With few scores told, the likeliest are surer than they can be, most of all that a draw
+        makes no difference of which nothing was seen yet that it does.
+        """
+        rows = [self.likeliest, *self.drawn(count - 1, rng)]
+        return [
+            Process(self.kernel, row[:-1], math.exp(row[-1]), self.places, self.scores)
+            for row in rows
+        ]
+
+    def drawn(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Settings at random, as likely as they are, [count, settings].
+
+        Source: Snoek et al., "Practical Bayesian Optimization of Machine Learning Algorithms",
+        NeurIPS 2012, section 3.2. Differs: a normal distribution about the likeliest (Laplace's
+        approximation) in the place of slice sampling.
+        """
+        from scipy.linalg import solve_triangular
+
+        root = np.linalg.cholesky(self.precision(self.likeliest))
+        away = rng.normal(size=(len(root), count))
+        rows = self.likeliest + solve_triangular(root, away, lower=True, trans=1).T
+        return np.clip(rows, *np.transpose(self._bounds))
+
+    @cached_property
+    def likeliest(self) -> np.ndarray:
+        """Of which prior and likelihood together are greatest."""
+        from scipy.optimize import minimize
+
+        found = minimize(
+            self.loss, self._prior[0], jac=True, method="L-BFGS-B", bounds=self._bounds,
+            options={"maxiter": STEPS},
+        )  # fmt: skip
+        return np.asarray(found.x)
+
+    def loss(self, row: np.ndarray) -> tuple[float, np.ndarray]:
+        """The negative logarithm of prior times likelihood, but for a constant, and its slope.
 
         Source: Rasmussen & Williams, "Gaussian Processes for Machine Learning", 2006, section 5.4.
         """
-        from scipy.optimize import minimize
+        kernel, one, noise = self.kernel, np.eye(len(self.scores)), math.exp(row[-1])
+        root = np.linalg.cholesky(kernel(row[:-1], self._gaps) + (noise + ROUNDING) * one)
+        mean, spread = self._prior
+        inverse, far = _solve(root, one), (row - mean) / spread
+        fits = inverse @ self.scores
+        weights = (inverse - np.outer(fits, fits)) / 2
+        value = self.scores @ fits / 2 + np.log(np.diag(root)).sum() + far @ far / 2
+        slope = kernel.slope(row[:-1], self._gaps, weights)
+        return float(value), np.append(slope, noise * np.trace(weights)) + far / spread
 
-        kernel, one = self._kernel, np.eye(len(scores))
-        gaps = kernel.gaps(self._places, self._places)
-        mean, spread = (np.append(*pair) for pair in zip(kernel.prior, self._QUIET, strict=True))
+    def precision(self, row: np.ndarray) -> np.ndarray:
+        """How the slope of the loss changes with each setting, and at least what the prior says.
 
-        def loss(row: np.ndarray) -> tuple[float, np.ndarray]:
-            noise = math.exp(row[-1])
-            root = np.linalg.cholesky(kernel(row[:-1], gaps) + (noise + ROUNDING) * one)
-            inverse, far = _solve(root, one), (row - mean) / spread
-            fits = inverse @ scores
-            weights = (inverse - np.outer(fits, fits)) / 2
-            value = scores @ fits / 2 + np.log(np.diag(root)).sum() + far @ far / 2
-            slope = np.append(kernel.slope(row[:-1], gaps, weights), noise * np.trace(weights))
-            return float(value), slope + far / spread
+        By differences, for it is asked once, and the slopes are at hand.
+        """
+        at = self.loss(row)[1]
+        bends = [(self.loss(row + step)[1] - at) / NUDGE for step in NUDGE * np.eye(len(row))]
+        values, ways = np.linalg.eigh((np.array(bends) + np.transpose(bends)) / 2)
+        return ways * np.maximum(values, self._prior[1].max() ** -2.0) @ ways.T
 
-        found = minimize(
-            loss, mean, jac=True, method="L-BFGS-B", bounds=[*kernel.bounds, self._NOISE],
-            options={"maxiter": STEPS},
-        )  # fmt: skip
-        return found.x[:-1], math.exp(found.x[-1]) + ROUNDING
+    @cached_property
+    def _gaps(self) -> np.ndarray:
+        return self.kernel.gaps(self.places, self.places)
+
+    @cached_property
+    def _prior(self) -> tuple[np.ndarray, np.ndarray]:
+        mean, spread = self.kernel.prior
+        return np.append(mean, self._QUIET[0]), np.append(spread, self._QUIET[1])
+
+    @cached_property
+    def _bounds(self) -> list[tuple[float, float]]:
+        return [*self.kernel.bounds, self._NOISE]
 
 
 def hope(mean: np.ndarray, deviation: np.ndarray, best: float) -> np.ndarray:
@@ -161,11 +229,21 @@ def hope(mean: np.ndarray, deviation: np.ndarray, best: float) -> np.ndarray:
     return np.log(deviation) + np.where(z > 0, above, below)
 
 
-def _matern(squared: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Matern 5/2 at squared distances, and its slope in them."""
+def averaged(hopes: Sequence[np.ndarray]) -> np.ndarray:
+    """The logarithm of the mean of what is hoped for, given in logarithms."""
+    return np.asarray(np.logaddexp.reduce(hopes, axis=0) - math.log(len(hopes)))
+
+
+def _matern(squared: np.ndarray) -> np.ndarray:
+    """Matern 5/2 at squared distances."""
     root = np.sqrt(5 * squared)
-    decay = np.exp(-root)
-    return (1 + root + 5 * squared / 3) * decay, -5 / 6 * (1 + root) * decay
+    return (1 + root + root * root / 3) * np.exp(-root)
+
+
+def _matern_slope(squared: np.ndarray) -> np.ndarray:
+    """How that changes with the squared distance."""
+    root = np.sqrt(5 * squared)
+    return -5 / 6 * (1 + root) * np.exp(-root)
 
 
 def _solve(root: np.ndarray, right: np.ndarray) -> np.ndarray:

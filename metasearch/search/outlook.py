@@ -18,7 +18,7 @@ import numpy as np
 from metasearch import space
 from metasearch.rng import Stream
 from metasearch.search.cube import Cube
-from metasearch.search.gaussian import Process, hope
+from metasearch.search.gaussian import Belief, Kernel, averaged, hope
 
 ANYWHERE = 1000  # places looked at all over the space
 NEAR = 100  # places looked at around each of the best
@@ -26,6 +26,7 @@ BEST = 5  # so many
 WIDTHS = (0.2, 0.07, 0.02)  # of what is near, one round after the other, in parts of a draw
 TOLD = 200  # trials that the process is told at most: half the best, half the latest
 FAR = 4.0  # times as far from the best as the middle one: who is beyond is as bad as any
+SETTINGS = 5  # of the kernel, over which what is hoped for is averaged
 TINY = 1e-300  # in the place of a score of nothing, to divide by
 
 Params = Mapping[str, Any]
@@ -114,11 +115,13 @@ class Outlook:
         asked = [params for params, end in ends if end is None]
         cube, scores = self._cube, on_a_scale([end for _, end in told])
         at = cube.places([params for params, _ in told])
-        process = Process(cube.coordinates(at), scores, cube.words)
+        belief = Belief(Kernel(cube.words), cube.coordinates(at), scores)
+        processes = belief.processes(SETTINGS, stream.at("settings").numpy())
         running = cube.coordinates(cube.places(asked))
 
         def hopes(places: np.ndarray) -> np.ndarray:
-            return hope(*process.at(cube.coordinates(places), running), scores.min())
+            at = cube.coordinates(places)
+            return averaged([hope(*one.at(at, running), scores.min()) for one in processes])
 
         rng, best = stream.numpy(), at[np.argsort(scores, kind="stable")[:BEST]]
         places = np.concatenate([self._anywhere, cube.near(best, WIDTHS[0], NEAR, rng)])

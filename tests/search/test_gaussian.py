@@ -9,7 +9,7 @@ import pytest
 from scipy.integrate import quad
 
 from metasearch.rng import Stream
-from metasearch.search.gaussian import Kernel, Process, hope
+from metasearch.search.gaussian import Belief, Kernel, averaged, hope
 
 WORDS = np.array([True, False, False])
 
@@ -28,10 +28,23 @@ def scores(places):
     return (effect(places) - effect(places).mean()) / effect(places).std()
 
 
+def belief_of(told):
+    return Belief(Kernel(WORDS), told, scores(told))
+
+
+def likeliest(told):
+    (process,) = belief_of(told).processes(1, Stream(0).numpy())
+    return process
+
+
+@pytest.fixture(scope="module")
+def belief():
+    return belief_of(places("told", 40))
+
+
 @pytest.fixture(scope="module")
 def process():
-    told = places("told", 40)
-    return Process(told, scores(told), WORDS)
+    return likeliest(places("told", 40))
 
 
 def test_the_slope_of_the_kernel_is_that_of_small_differences():
@@ -43,6 +56,39 @@ def test_the_slope_of_the_kernel_is_that_of_small_differences():
     found = [(weights * (kernel(settings + s, gaps) - kernel(settings - s, gaps))).sum() / 2e-6
              for s in steps]  # fmt: skip
     np.testing.assert_allclose(kernel.slope(settings, gaps, weights), found, atol=1e-6)
+
+
+def test_the_slope_of_the_loss_is_that_of_small_differences_and_more_than_at_the_likeliest(belief):
+    rng = Stream(0).at("loss").numpy()
+    row = belief.likeliest + 0.3 * rng.normal(size=11)
+    found = [(belief.loss(row + s)[0] - belief.loss(row - s)[0]) / 2e-4 for s in 1e-4 * np.eye(11)]
+    np.testing.assert_allclose(belief.loss(row)[1], found, rtol=1e-3, atol=1e-3)
+    assert belief.loss(row)[0] > belief.loss(belief.likeliest)[0]
+
+
+def test_the_precision_is_how_the_loss_bends_at_the_likeliest_and_never_less_than_the_prior(belief):
+    row = belief.likeliest
+    precision, steps = belief.precision(row), 0.02 * np.eye(11)
+    around = [belief.loss(row + s)[0] + belief.loss(row - s)[0] for s in steps]
+    bends = (np.array(around) - 2 * belief.loss(row)[0]) / 0.02**2
+    np.testing.assert_allclose(np.diag(precision), bends, rtol=0.1, atol=0.1)
+    prior = np.append(belief.kernel.prior[1], 1.5)
+    assert np.linalg.eigvalsh(precision).min() > 0.999 / prior.max() ** 2
+
+
+def test_settings_are_drawn_about_the_likeliest_as_surely_as_scores_tell(belief):
+    rows = belief.drawn(4000, Stream(0).at("drawn").numpy()) - belief.likeliest
+    far = np.einsum("ni,ij,nj->n", rows, belief.precision(belief.likeliest), rows)
+    assert far.mean() == pytest.approx(11, rel=0.1)  # bounds cut a little off
+
+
+def test_of_a_draw_that_was_always_alike_it_is_not_sure_that_it_makes_no_difference():
+    told = places("told", 8)
+    told[:, 2] = 0.5
+    elsewhere = told[:1] + np.array([0.0, 0.0, 0.5])
+    one, *others = Belief(Kernel(WORDS), told, scores(told)).processes(40, Stream(0).numpy())
+    (alone,) = one.at(elsewhere, told[:0])[1]
+    assert np.mean([process.at(elsewhere, told[:0])[1] for process in others]) > 1.2 * alone
 
 
 def test_the_kernel_is_what_its_source_says():
@@ -76,7 +122,7 @@ def test_what_was_told_is_expected_and_the_rest_as_surely_as_it_says(process):
 
 def test_what_was_asked_is_less_unsure_and_expected_as_before():
     few, new = places("few", 8), places("new", 3)
-    process = Process(few, scores(few), WORDS)
+    process = likeliest(few)
     mean, deviation = process.at(new, new[:0])
     same, less = process.at(new, new[:1])
     np.testing.assert_allclose(same, mean)
@@ -103,5 +149,13 @@ def test_hope_is_finite_and_in_order_far_out():
 
 def test_the_same_place_told_twice_is_no_fault():
     told = np.concatenate([places("told", 6)] * 2)
-    mean, _ = Process(told, np.arange(12) / 6 - 1, WORDS).at(told, told[:0])
-    assert np.isfinite(mean).all()
+    for process in Belief(Kernel(WORDS), told, np.arange(12) / 6 - 1).processes(
+        4, Stream(0).numpy()
+    ):
+        assert np.isfinite(process.at(told, told[:0])[0]).all()
+
+
+def test_the_average_is_of_what_is_hoped_for_and_not_of_its_logarithm():
+    hopes = np.log([[0.1, 2.0, 0.3], [0.4, 1e-9, 0.3]])
+    np.testing.assert_allclose(np.exp(averaged(hopes)), np.exp(hopes).mean(0))
+    assert averaged(np.full((3, 1), -1e5)).item() == pytest.approx(-1e5)

@@ -12,7 +12,7 @@ from metasearch.observe.base import Outcome
 from metasearch.rng import Stream
 from metasearch.search.advice import Advice
 from metasearch.search.advisors import GP
-from metasearch.search.gaussian import Process
+from metasearch.search.gaussian import Belief
 from metasearch.search.outlook import Outlook, Seen, expected_ends, on_a_scale
 from metasearch.search.stopping import NoPruner
 from metasearch.search.study import Study
@@ -89,8 +89,8 @@ def test_where_many_are_known_the_best_and_the_latest_are_told(monkeypatch):
     asked = []
     monkeypatch.setattr("metasearch.search.outlook.TOLD", 6)
     monkeypatch.setattr(
-        "metasearch.search.outlook.Process",
-        lambda places, scores, words: asked.append(len(scores)) or Process(places, scores, words),
+        "metasearch.search.outlook.Belief",
+        lambda kernel, places, scores: asked.append(len(scores)) or Belief(kernel, places, scores),
     )
     seen = [Seen(params, [float(i)]) for i, params in enumerate(anywhere(20))]
     params = Outlook(NESTED, 0).next(seen, [], Stream(0))
