@@ -70,12 +70,12 @@ class Probe:
         keep &= support.flatten(1).isfinite().all(1) & query.flatten(1).isfinite().all(1)
         found = torch.full((tasks,), torch.nan, dtype=torch.float64, device=keep.device)
         if bool(keep.any()):
-            told = self._told(support[keep], query[keep])
+            told = self.told(support[keep], query[keep])
             right = told == torch.arange(len(told), device=told.device).unsqueeze(1)
             found[keep] = right.double().mean(1)
         return found
 
-    def _told(self, support: Tensor, query: Tensor) -> Tensor:
+    def told(self, support: Tensor, query: Tensor) -> Tensor:
         """The task that each query code [t, m, d] is given to, [t, m], from those of [t, k, d]."""
         tasks, shot, _ = support.shape
         known, asked = support.flatten(0, 1), query.flatten(0, 1)
