@@ -40,17 +40,18 @@ def _alike(steps: Tensor, shot: int) -> Tensor:
     at, up = positions(steps), steps[..., 2].numpy() < 0
     points = at.numpy()
     forms = [_forms(*_strokes(*drawing)) for drawing in zip(points, up, strict=True)]
-    squares = squares_between(points[:, None], points[None, :shot])
-    support = [_Ways(*beside) for beside in zip(forms[:shot], squares[:shot], strict=True)]
+    pairs = list(zip(forms, points, strict=True))
+    # One drawing at a time: to a bundle all are support, and all beside all take gigabytes.
+    support = [_Ways(form, squares_between(one, points[:shot])) for form, one in pairs[:shot]]
     pattern = int(np.sum([np.sqrt(ways.off) for ways in support], 0).argmin())
-    one = slice(pattern, pattern + 1)
+    like = slice(pattern, pattern + 1)
     nearest = [ways.nearest(pattern) for ways in support]
-    later = zip(forms[shot:], squares[shot:, one], strict=True)
-    nearest += [_Ways(*beside).nearest(0) for beside in later]
+    for form, one in pairs[shot:]:
+        nearest.append(_Ways(form, squares_between(one, points[like])).nearest(0))
     found = steps.clone()
     for k, way in enumerate(nearest):
         found[k] = _written(steps[k], at[k], way)
-    return paced(found, steps[one])
+    return paced(found, steps[like])
 
 
 def _written(steps: Tensor, at: Tensor, way: Sequence[np.ndarray]) -> Tensor:
