@@ -215,10 +215,13 @@ def main() -> None:
     parser.add_argument("--split", choices=get_args(Split), default="search")
     parser.add_argument("--omniglot", help="path of Omniglot's images")
     parser.add_argument(
-        "--strokes", help="path of the drawers' own strokes, for families that write"
+        "--strokes",
+        help="path of the drawers' own strokes, for families that write; --omniglot too",
     )
     parser.add_argument("--out", type=Path, default=Path("runs/bench-families"))
     options = parser.parse_args()
+    if options.strokes and not options.omniglot:
+        parser.error("--strokes has a row beside handwriting; give --omniglot PATH as well.")
     torch.set_num_threads(1)
     keep_freed_memory()
     options.out.mkdir(parents=True, exist_ok=True)

@@ -178,8 +178,9 @@ class ImageTasks:
             pose = Pose.join(poses or [Pose.neutral(0)])
             drawn = self._augmented.draw(flat, pose, self.shape[-1])
         by_task = {d: x.reshape(len(rows), need, *x.shape[1:]) for d, x in drawn.items()}
-        if "t" in by_task:
-            by_task["t"] = alike(by_task["t"], shot)  # as one of the support is written
+        if need and "t" in by_task:
+            # As one of the support is written; without any, as the first drawing.
+            by_task["t"] = alike(by_task["t"], max(shot, 1))
         parts = slice(shot), slice(shot, shot + query), slice(shot + query, need)
         return Episodes(
             tuple(tasks),

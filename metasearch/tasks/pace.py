@@ -18,9 +18,10 @@ def paced(steps: Tensor, like: Tensor) -> Tensor:
 
     Two drawings of a character share their steps out differently where a stroke is longer in one,
     or two strokes in one are one in the other; a step then does not do what the same step does
-    elsewhere. Of all ways to walk along the strokes, as they are ordered, through both ends of each
-    and at twice the pace at most, the one is taken whose points are nearest to the other's, in
-    squares. Corners between two points are cut.
+    elsewhere. Of all ways to walk along the strokes, as they are ordered and through both ends of
+    each, the one is taken whose points are nearest to the other's, in squares. A step ends at a
+    point that there was or half way to the next, half a step to two steps further on; the way to
+    the next stroke takes one. Corners between two points are cut.
 
     Source: Sakoe & Chiba, "Dynamic programming algorithm optimization for spoken word recognition",
     1978, section II, for time that is warped. Differs: one side keeps its time.
@@ -47,7 +48,7 @@ def squares_between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _finer(at: np.ndarray, up: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points [n, fine, 2] between those [n, length, 2], and of which stroke each is; -1: of none.
 
-    The point before the first step is of no interest, so there are `_FINE` less a step's.
+    There are `_FINE` for each step, the last of them its end; of the first, its end alone.
     """
     share = np.arange(1, _FINE + 1, dtype=at.dtype)[:, None] / _FINE
     between = at[:, :-1, None] * (1 - share) + at[:, 1:, None] * share

@@ -94,6 +94,15 @@ def test_a_family_is_trained_judged_on_both_tracks_and_set_beside_floors(
     assert (tmp_path / "glyphs-search.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_strokes_without_pictures_of_handwriting_are_refused(tmp_path, monkeypatch, capsys):
+    told = ["families", "--strokes", "s.zip", "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", told)
+    monkeypatch.setattr(families, "files", lambda _: ())  # whoever goes on is done at once
+    with pytest.raises(SystemExit, match="2"):
+        families.main()
+    assert "give --omniglot PATH as well" in capsys.readouterr().err
+
+
 def test_the_source_of_a_recipe_is_one_of_the_two():
     kinds = {type(recipes.recipe(f, 20, "x.npz", None).tasks) for f in FILES if f.stem == "aae"}
     assert kinds == {Omniglot}

@@ -45,3 +45,18 @@ def test_the_steps_of_every_algorithm_of_a_file_are_found():
     places = [f"trial.algorithms.0.choice.{i}.inner.test_steps" for i in (0, 1)]
     assert list(smoke.adapting(file)) == places
     assert list(smoke.adapting({"trial": {"algorithms": [{"inner": {"steps": 3}}]}})) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("omniglot-gan", "trial.tasks.path"),
+        ("omniglot-rgan", "trial.tasks.source.path"),
+        ("rgan-strokes", None),
+    ],
+)
+def test_pictures_of_ones_own_are_told_to_the_source_that_reads_them(name, place):
+    file = smoke.SPACES / f"{name}.yaml"
+    told = [setting for setting in smoke.small(file, "x.npz") if "x.npz" in setting]
+    assert told == [f"{place}=x.npz"] * (place is not None)
+    assert smoke.data_at(file) == place

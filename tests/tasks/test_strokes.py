@@ -83,6 +83,15 @@ def test_an_episode_depends_on_the_stream_and_the_task_alone(traced):
         assert torch.equal(among.support[domain], alone.support[domain])
 
 
+def test_without_a_support_drawings_are_written_like_the_first_of_them(traced):
+    for task in traced.tasks("train")[:5]:
+        drawn = traced.episodes([task], shot=0, query=3, rng=Stream(1))
+        among = traced.episodes([task], shot=1, query=2, rng=Stream(1))
+        none = traced.episodes([task], shot=0, query=0, rng=Stream(1))
+        assert len(drawn.support["t"]) == len(none.query["t"]) == 0
+        assert torch.equal(drawn.query["t"], torch.cat([among.support["t"], among.query["t"]]))
+
+
 def test_strokes_keep_what_tells_characters_apart(traced):
     """One drawing each of 20 characters, and another: the nearest is of the same character."""
     names = traced.tasks("test")[::10][:20]
