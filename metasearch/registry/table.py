@@ -71,7 +71,7 @@ class Table(Mapping[str, type]):
         """Hold members; `ambiguous` says of a name that may mean several of them which, and why."""
         self.kind = kind
         self.room = room
-        self._ambiguous = dict(ambiguous or {})
+        self.ambiguous = dict(ambiguous or {})
         self._own = dict(members)
         self._guests: dict[str, str] = {}
         self._plugins: dict[str, type] | None = None
@@ -141,8 +141,8 @@ class Table(Mapping[str, type]):
 
     def unknown(self, name: object) -> str:
         """The sentence that says `name` is not a member, what is, and what is near."""
-        if isinstance(name, str) and name in self._ambiguous:
-            return f"{name!r} may mean several: {self._ambiguous[name]}"
+        if isinstance(name, str) and name in self.ambiguous:
+            return f"{name!r} may mean several: {self.ambiguous[name]}"
         known = ", ".join(sorted(self))
         return f"no {self.kind} is called {name!r}; known: {known}.{nearest(name, self)}"
 

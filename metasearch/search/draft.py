@@ -75,11 +75,14 @@ def draft(source: TaskSource, domains: tuple[str, ...], family: str | None, spac
     """The text of a search file over a source.
 
     Raises:
-        ConfigError: no shipped search is about the family, or it does not fit the data.
+        ConfigError: the name may mean several families, no shipped search is about the family, or
+            it does not fit the data.
     """
     known = families(spaces, domains)
     fitting = [name for name in known if set(MODELS[name]().domains) <= {*domains, *DERIVED}]
     family = family or ("vae" if "vae" in fitting else next(iter(fitting), None))
+    if family in MODELS.ambiguous:
+        raise ConfigError(MODELS.unknown(family))
     if family not in fitting:
         why = "needs other data" if family in known else "is in no shipped search"
         raise ConfigError(

@@ -73,6 +73,16 @@ def test_a_family_of_no_shipped_search_is_refused_with_those_there_are(cli, plac
     assert "needs other data" in cond.err
 
 
+def test_a_name_of_several_families_is_refused_with_each_of_them(cli, place):
+    pictures(place / "mine", 12, 20)
+    told = cli("init", "x.yaml", "--data", "mine", "--family", "cgans")
+    assert told.code == 2
+    assert "'cgans' may mean several" in told.err
+    assert all(f"{name} (" in told.err for name in ("cyclegan", "cgan", "rgan"))
+    assert "Did you mean" not in told.err
+    assert not (place / "x.yaml").exists()
+
+
 def test_most_families_have_a_shipped_search_to_begin_with():
     assert {"vae", "gan", "aae", "classical", "setvae"} <= set(families(spaces()))
 
