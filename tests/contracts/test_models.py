@@ -9,13 +9,14 @@ from metasearch.algorithms.base import inner_step, seen_by
 from metasearch.engine import ENGINES, Loop
 from metasearch.engine.base import InnerLoop
 from metasearch.models import CGAN, GAN, MODELS, RGAN, VAE, Classical, SetVAE
-from metasearch.models.adversarial import Hinge
+from metasearch.models.adversarial import Hinge, SeedLiteral, Wasserstein
 from metasearch.models.base import EncoderModel, Learner, cycled, example, noise_per_task, rows
 from metasearch.models.classical import Kernel
-from metasearch.models.rgan import Canvas
+from metasearch.models.rgan import Canvas, Pen
 from metasearch.models.setvae import Matching
 from metasearch.rng import Stream
 from metasearch.tasks.base import image_domains
+from metasearch.tasks.pen import render
 from tests.games import Blobs, adapt
 
 SHAPES = [(1, 16, 16), (1, 28, 28), (3, 32, 32)]
@@ -23,11 +24,18 @@ SHAPES = [(1, 16, 16), (1, 28, 28), (3, 32, 32)]
 
 OTHERWISE = {  # settings by which a family is another model
     "gan with spectral norm": GAN(objective=Hinge(), spectral=True),
+    "gan with a gradient penalty": GAN(objective=Wasserstein()),
+    "gan by the founding text": GAN(objective=SeedLiteral()),
+    "gan by its cross-entropy": GAN(objective=SeedLiteral(adjust="cross_entropy")),
     "cgan told by sets": CGAN(condition="sets", energy=1.0),
     "setvae that matches": SetVAE(reading=Matching()),
     "vae that warms up": VAE(warmup=0.5),
+    "vae by the founding text": VAE(objective="seed_literal"),
     "classical kernels": Classical(kind=Kernel(reach=1)),
     "rgan on a canvas": RGAN(draws=Canvas()),
+    "rgan with energy": RGAN(energy=1.0),
+    "rgan with a pen": RGAN(draws=Pen()),
+    "rgan with a pen and energy": RGAN(draws=Pen(critic="windows"), energy=1.0),
 }
 EVERY = {name: model() for name, model in MODELS.items()} | OTHERWISE
 
@@ -59,6 +67,8 @@ def test_losses_are_finite_one_per_image_and_twice_differentiable(family, shape)
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_generated_images_have_the_shape_and_range_of_the_data(family, shape):
+    if "t" in family.domains and shape[0] > 1:
+        pytest.skip("strokes have no colour")
     learner = Learner.create(family, shape, Stream(0))
     batch = some(family, shape)
     asked = cycled(batch, 1, 7)
@@ -116,7 +126,22 @@ def test_every_net_has_an_owner_and_every_player_a_turn(family):
     assert set(family.turns) == set(family.players)
 
 
-@pytest.mark.parametrize("family", [model() for model in MODELS.values()], ids=list(MODELS))
+NO_NEARER = {  # what does not come near to one task within some hundred steps, and why
+    "gan by its cross-entropy": "its generator makes its images easier to tell from real ones",
+    "vae by the founding text": "no pixel of a real image stands in its losses",
+    "rgan with a pen": "takes longer without the energy distance, with which it is tried",
+}
+LEARNERS = {name: family for name, family in EVERY.items() if name not in NO_NEARER}
+
+
+def one_drawing(n, shape):
+    """Strokes [n, 32, 3] of one line, drawn by a hand that shakes, and the images they make."""
+    shake = 0.005 * torch.randn(n, 32, 2, generator=Stream(3).torch())
+    steps = torch.cat([torch.tensor([0.03, -0.02]) + shake, torch.ones(n, 32, 1)], 2)
+    return {"t": steps, "x": render(steps, shape[-1])}
+
+
+@pytest.mark.parametrize("family", LEARNERS.values(), ids=LEARNERS)
 def test_adapting_long_enough_learns_one_task(family):
     """Overfit one task: generated images come much nearer to it than they were."""
     data = Blobs(size=16)
@@ -129,6 +154,8 @@ def test_adapting_long_enough_learns_one_task(family):
             for domain, task in zip(image_domains(family.domains), tasks, strict=False)
         },
     }
+    if "t" in family.domains:
+        support |= one_drawing(8, data.shape)
     learner = Learner.create(family, data.shape, Stream(0))
     noise = noise_per_task(family, Stream(1), tasks[:1])
     inner = InnerLoop(steps=400, lr=4e-3, optimizer="adam", clip=0)
