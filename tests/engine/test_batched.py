@@ -196,9 +196,11 @@ def test_every_structure_of_the_nets_has_twins(net, rule):
     assert_same(chosen, learner, draw(2, 2, 3), TOLERANCES.get(rule, 1e-10))
 
 
-@pytest.mark.parametrize("adapts", ["code", "all", "head"])
+@pytest.mark.parametrize("adapts", ["code", "all", "head", "film"])
 @pytest.mark.parametrize(
-    "net", [Mlp(hidden=24, code=4), Conv(width=8, code=2)], ids=["mlp", "conv"]
+    "net",
+    [Mlp(hidden=24, norm="layer", code=4), Conv(width=8, norm="group", code=2)],
+    ids=["mlp", "conv"],
 )
 def test_a_code_that_decoders_hear_has_a_twin(net, adapts):
     learner = build(VAE(latent=3, net=net))
@@ -266,7 +268,7 @@ def test_meta_sgds_gradient_of_the_rates_is_the_product_of_gradients():
 
 
 @pytest.mark.parametrize("engine", [Loop(), Batched()], ids=["loop", "batched"])
-@pytest.mark.parametrize("part", ["head", "decoder"])
+@pytest.mark.parametrize("part", ["head", "decoder", "film"])
 def test_what_does_not_adapt_stays_bit_for_bit(engine, part):
     learner, episodes = build(VAE(latent=3, net=NETS["group"])), draw(2, 3, 3)
     noise = noise_per_task(learner.family, Stream(1), episodes.tasks)

@@ -13,13 +13,14 @@ import torch
 from metasearch.algorithms import MAML, Joint, Reptile, Scratch
 from metasearch.engine.base import InnerLoop
 from metasearch.errors import ConfigError, RunError
-from metasearch.models import GAN, VAE
+from metasearch.models import CGAN, GAN, VAE
 from metasearch.models.base import LikelihoodModel
 from metasearch.models.nets import Mlp
 from metasearch.registry import to_data
 from metasearch.scores import SCORES
 from metasearch.scores.base import lacks
 from metasearch.scores.features import random_features
+from metasearch.tasks import Arrays, Conditional
 from metasearch.trial.checkpoint import Frozen
 from metasearch.trial.config import Budget, Judging, Strategy, TrialConfig
 from metasearch.trial.judge import Panel, judge, settle
@@ -28,6 +29,7 @@ from metasearch.trial.precision import pick_device
 from metasearch.trial.preemptible import trial_from_data
 from metasearch.trial.report import Pause, Report
 from tests.games import Blobs, BlobSource
+from tests.small import blobs_file
 
 INNER = InnerLoop(steps=2, lr=0.01)
 NET = Mlp(hidden=16)
@@ -293,6 +295,23 @@ def test_every_score_that_a_family_has_can_be_watched_and_those_it_has_not_are_l
 def test_any_score_that_a_family_can_be_given_may_rank(bench, name):
     (last,) = run_trial(config(score=SCORES[name](), **ENOUGH), bench=bench)
     assert last.final and np.isfinite([last.score, last.low, last.high, last.before]).all()
+
+
+@pytest.mark.parametrize("condition", ["slots", "sets"])
+@pytest.mark.parametrize("labelled", [0.0, 0.2, 1.0])
+def test_a_conditional_trial_has_a_score_however_few_labels_it_sees(
+    tmp_path, monkeypatch, condition, labelled
+):
+    monkeypatch.setattr("metasearch.trial.loop.cached_features", random_features)
+    source = Arrays(path=str(blobs_file(tmp_path / "x.npz")), size=8, shot=5, query=4, leaks="keep")
+    tasks = Conditional(source=source, classes=2, labelled=labelled)
+    family = CGAN(latent=4, net=NET, classes=2, embedding=4, condition=condition)
+    (last,) = run_trial(
+        config(tasks=tasks, models=(family,), budget=Budget(gradients=240, reports=1))
+    )
+    assert last.final and np.isfinite([last.score, last.low, last.high, last.before]).all()
+    assert last.scalars["tasks/non_finite"] == 0
+    assert all(np.isfinite(v) for v in last.scalars.values())
 
 
 def test_watching_changes_no_score(bench):
