@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from metasearch.errors import ConfigError
 from metasearch.models.base import Nets, Noise, rows
-from metasearch.models.nets import LAYERS, Mlp, normalise
+from metasearch.models.nets import LAYERS, Attention, Doubling, Mlp, Norm, doubled, normalise
 from metasearch.registry import OneOf, Table, at_least, at_most, component
 from metasearch.rng import Stream
 from metasearch.tasks.base import Batch, Shape
@@ -27,14 +27,20 @@ class UNet:
 
     The full side is left to one strided convolution in and one out: a field is asked dozens of
     times for a sample, and most of its cost would be there. The time scales and shifts channels.
+    With ``upsample: nearest`` the one out is not strided, and costs more.
     """
 
     name: Literal["unet"] = "unet"
     width: int = 24  # channels at half the side; twice as many at a quarter
+    depth: int = 2  # blocks at a quarter of the side; at a half there is one on each way
+    norm: Norm = "group"
+    attention: bool = False  # between the places at a quarter of the side
+    upsample: Doubling = "transposed"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
-        at_least(self, width=1)
+        at_least(self, width=1, depth=0)
+        at_most(self, depth=LAYERS)
 
     def velocity(self, shape: Shape) -> nn.Module:
         """Images [n, c, h, w] and times [n, 2 TIMES] to velocities [n, c, h, w].
@@ -47,23 +53,25 @@ class UNet:
                 f"net 'unet' halves an image twice; {shape[1]}x{shape[2]} does not come out even. "
                 "Use a size that 4 divides, such as 16, 20, 28 or 32, or the net 'mlp'."
             )
-        return Halves(shape[0], self.width)
+        return Halves(shape[0], self)
 
 
 class Halves(nn.Module):
     """The U-Net of two levels."""
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, channels: int, plan: UNet) -> None:
         super().__init__()
+        width, wide, norm = plan.width, 2 * plan.width, plan.norm
         self.enter = nn.Conv2d(channels, width, 4, 2, 1)
-        self.fine = Residual(width)
-        self.down = nn.Conv2d(width, 2 * width, 4, 2, 1)
-        self.coarse = nn.ModuleList([Residual(2 * width), Residual(2 * width)])
-        self.up = nn.ConvTranspose2d(2 * width, width, 4, 2, 1)
-        self.finish = Residual(width)
-        self.leave = nn.Sequential(
-            normalise("group", width), nn.SiLU(), nn.ConvTranspose2d(width, channels, 4, 2, 1)
-        )
+        self.fine = Residual(width, norm)
+        self.down = nn.Conv2d(width, wide, 4, 2, 1)
+        self.coarse = nn.ModuleList(Residual(wide, norm) for _ in range(plan.depth))
+        self.look = Attention(wide) if plan.attention else nn.Identity()
+        up = doubled(plan.upsample, wide, width)
+        self.up = nn.Sequential(*up) if len(up) > 1 else up[0]  # one goes by the name alone
+        self.finish = Residual(width, norm)
+        leave = doubled(plan.upsample, width, channels)
+        self.leave = nn.Sequential(normalise(norm, width), nn.SiLU(), *leave)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """Down, along, up, and the skip."""
@@ -71,19 +79,19 @@ class Halves(nn.Module):
         y = self.down(fine)
         for block in self.coarse:
             y = block(y, time)
-        out: Tensor = self.leave(self.finish(fine + self.up(y), time))
+        out: Tensor = self.leave(self.finish(fine + self.up(self.look(y)), time))
         return out
 
 
 class Residual(nn.Module):
     """Two convolutions beside the identity, the second behind a scale and shift by the time."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, norm: Norm) -> None:
         super().__init__()
         self.first = nn.Sequential(
-            normalise("group", width), nn.SiLU(), nn.Conv2d(width, width, 3, 1, 1)
+            normalise(norm, width), nn.SiLU(), nn.Conv2d(width, width, 3, 1, 1)
         )
-        self.norm = normalise("group", width)
+        self.norm = normalise(norm, width)
         self.time = nn.Sequential(
             nn.Linear(2 * TIMES, 2 * width), nn.SiLU(), nn.Linear(2 * width, 2 * width)
         )

@@ -16,6 +16,7 @@ from metasearch.tasks.base import Shape
 
 Norm = Literal["none", "group", "layer", "instance"]
 LAYERS = 100  # at most, of one kind after another: no file may ask for more than can be built
+Doubling = Literal["transposed", "nearest"]
 Activation = Literal["silu", "relu", "leaky_relu", "gelu", "prelu"]
 
 ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
@@ -41,7 +42,7 @@ class Conv:
     smallest: int = 8  # side from which on nothing is halved
     norm: Norm = "group"
     activation: Activation = "silu"
-    upsample: Literal["transposed", "nearest"] = "transposed"  # of the decoder
+    upsample: Doubling = "transposed"  # of the decoder
     attention: bool = False  # between the places of the smallest map
     code: int = 0  # numbers that the decoder hears beside its vector: see `Code`
 
@@ -80,8 +81,8 @@ class Conv:
             *self._blocks(top),
         ]
         for a, b in pairwise(reversed(channels[1:])):
-            layers += [*self._doubled(a, b), *self._then(b), *self._blocks(b)]
-        return nn.Sequential(*layers, *self._doubled(channels[1], shape[0]))
+            layers += [*doubled(self.upsample, a, b), *self._then(b), *self._blocks(b)]
+        return nn.Sequential(*layers, *doubled(self.upsample, channels[1], shape[0]))
 
     def _then(self, channels: int) -> list[nn.Module]:
         return [normalise(self.norm, channels), ACTIVATIONS[self.activation]()]
@@ -94,11 +95,6 @@ class Conv:
 
     def _attends(self, channels: int) -> list[nn.Module]:
         return [Attention(channels)] if self.attention else []
-
-    def _doubled(self, a: int, b: int) -> list[nn.Module]:
-        if self.upsample == "transposed":
-            return [nn.ConvTranspose2d(a, b, 4, 2, 1)]
-        return [nn.Upsample(scale_factor=2), nn.Conv2d(a, b, 3, 1, 1)]
 
     def _plan(self, shape: Shape) -> tuple[list[int], list[int]]:
         """Channels and sides from the image inwards."""
@@ -160,6 +156,16 @@ def normalise(kind: Norm, channels: int) -> nn.Module:
     few = next(g for g in (8, 4, 2, 1) if channels % g == 0)
     groups = {"layer": 1, "instance": channels, "group": few}[kind]
     return nn.GroupNorm(groups, channels)
+
+
+def doubled(kind: Doubling, a: int, b: int) -> list[nn.Module]:
+    """Layers from maps [n, a, h, w] to [n, b, 2 h, 2 w].
+
+    `nearest` convolves what was made larger, so that no place is written more often than others.
+    """
+    if kind == "transposed":
+        return [nn.ConvTranspose2d(a, b, 4, 2, 1)]
+    return [nn.Upsample(scale_factor=2), nn.Conv2d(a, b, 3, 1, 1)]
 
 
 class Shortcut(nn.Sequential):

@@ -14,8 +14,10 @@ from metasearch.models.nets import (
     LAYERS,
     Activation,
     Attention,
+    Doubling,
     Norm,
     Shortcut,
+    doubled,
     normalise,
 )
 from metasearch.registry import at_least, at_most, component
@@ -40,7 +42,7 @@ class Resnet:
     depth: int = 2  # residual blocks at the smallest side
     norm: Norm = "none"
     activation: Activation = "silu"
-    upsample: Literal["transposed", "nearest"] = "transposed"
+    upsample: Doubling = "transposed"
     attention: bool = False  # between the places of the smallest map
     skip: bool = True  # whether the image is changed; else it is painted anew
     moves: bool = True  # whether light may come from beside; needs `skip`
@@ -66,7 +68,7 @@ class Resnet:
         layers += [Shortcut(*self._block(wide[-1])) for _ in range(self.depth)]
         layers += [Attention(wide[-1])] if self.attention else []
         for a, b in pairwise([*reversed(wide), self.width]):
-            layers += [*self._doubled(a, b), *self._then(b)]
+            layers += [*doubled(self.upsample, a, b), *self._then(b)]
         last = nn.Conv2d(self.width + 2, c + 2 * self.moves, 1)
         if self.skip:
             nn.init.zeros_(last.weight)
@@ -79,11 +81,6 @@ class Resnet:
     def _block(self, channels: int) -> list[nn.Module]:
         first, second = (nn.Conv2d(channels, channels, 3, 1, 1) for _ in range(2))
         return [first, *self._then(channels), second]
-
-    def _doubled(self, a: int, b: int) -> list[nn.Module]:
-        if self.upsample == "transposed":
-            return [nn.ConvTranspose2d(a, b, 4, 2, 1)]
-        return [nn.Upsample(scale_factor=2), nn.Conv2d(a, b, 3, 1, 1)]
 
 
 class Translator(nn.Module):

@@ -40,6 +40,7 @@ from metasearch.models.adversarial import (
     Wasserstein,
 )
 from metasearch.models.base import Learner, noise_per_task
+from metasearch.models.flow import FlowMatching, UNet
 from metasearch.models.nets import Conv, Mlp
 from metasearch.registry import component, revive, to_data
 from metasearch.rng import Stream
@@ -194,6 +195,18 @@ def test_every_structure_of_the_nets_has_twins(net, rule):
     assert formulation(learner) is not None
     chosen = MAML(inner=InnerLoop(steps=2, lr=0.01, **RULES[rule]), first_order=True)
     assert_same(chosen, learner, draw(2, 2, 3), TOLERANCES.get(rule, 1e-10))
+
+
+@pytest.mark.parametrize("first_order", [True, False])
+def test_every_structure_of_a_net_of_velocities_has_twins(first_order):
+    net = UNet(width=8, depth=1, norm="layer", attention=True, upsample="nearest")
+    learner = build(FlowMatching(net=net))
+    for name, p in learner.parameters().items():  # attention starts at zero, where all agree
+        if ".out." in name:
+            p.data = 0.1 * torch.ones_like(p)
+    assert formulation(learner) is not None
+    chosen = MAML(inner=InnerLoop(steps=2, lr=0.01), first_order=first_order)
+    assert_same(chosen, learner, draw(2, 2, 3), 1e-10)
 
 
 @pytest.mark.parametrize("adapts", ["code", "all", "head", "film"])

@@ -6,12 +6,14 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from metasearch.engine.batched import formulation
 from metasearch.errors import ConfigError
 from metasearch.models.base import Learner
-from metasearch.models.flow import Dense, FlowMatching, UNet, clock
-from metasearch.rng import Stream
+from metasearch.models.flow import TIMES, Dense, FlowMatching, UNet, clock
+from metasearch.models.nets import Attention
+from metasearch.rng import Stream, global_torch_draws_from
 
 MEAN, SPREAD = 0.2, 0.3  # of the images of the Gaussian toy, in every pixel
 SHAPE = (1, 4, 4)
@@ -144,3 +146,96 @@ def test_a_side_that_cannot_be_halved_twice_is_refused_with_what_would_do():
     with pytest.raises(ConfigError, match="16, 20, 28 or 32"):
         UNet().velocity((1, 30, 30))
     Dense().velocity((1, 30, 30))
+
+
+def velocity(shape=(1, 16, 16), **settings):
+    """A net in double precision, whose attention has begun to look."""
+    with global_torch_draws_from(Stream(3)):
+        net = UNet(width=8, **settings).velocity(shape).double()
+    for name, p in net.named_parameters():
+        if "look.out" in name:
+            p.data = torch.randn(p.shape, generator=Stream(4).at(name).torch(), dtype=p.dtype)
+    return net
+
+
+def told(n):
+    return clock(torch.full((n,), 0.3, dtype=torch.float64))
+
+
+def test_the_default_net_has_the_weights_of_nets_that_were_saved_before_it_had_settings():
+    """The layers of the first release, written out: names, order and values as drawn."""
+
+    def residual(width):
+        return nn.ModuleDict({
+            "first": nn.Sequential(nn.GroupNorm(8, width), nn.SiLU(), nn.Conv2d(width, width, 3, 1, 1)),
+            "norm": nn.GroupNorm(8, width),
+            "time": nn.Sequential(nn.Linear(2 * TIMES, 2 * width), nn.SiLU(), nn.Linear(2 * width, 2 * width)),
+            "second": nn.Conv2d(width, width, 3, 1, 1),
+        })  # fmt: skip
+
+    with global_torch_draws_from(Stream(0)):
+        layers = nn.ModuleDict({
+            "enter": nn.Conv2d(1, 16, 4, 2, 1),
+            "fine": residual(16),
+            "down": nn.Conv2d(16, 32, 4, 2, 1),
+            "coarse": nn.ModuleList([residual(32), residual(32)]),
+            "up": nn.ConvTranspose2d(32, 16, 4, 2, 1),
+            "finish": residual(16),
+            "leave": nn.Sequential(nn.GroupNorm(8, 16), nn.SiLU(), nn.ConvTranspose2d(16, 1, 4, 2, 1)),
+        })  # fmt: skip
+    made = Learner.create(FlowMatching(net=UNet(width=16)), (1, 8, 8), Stream(0))
+    saved, now = layers.state_dict(), made.nets["velocity"].state_dict()
+    assert list(now) == list(saved)
+    assert all(torch.equal(now[name], saved[name]) for name in saved)
+
+
+def test_every_setting_of_structure_changes_the_net():
+    changes = ({}, {"depth": 0}, {"depth": 1}, {"depth": 3}, {"norm": "none"}, {"attention": True},
+               {"upsample": "nearest"})  # fmt: skip
+    nets = [velocity(**change) for change in changes]
+    assert len({sum(p.numel() for p in net.parameters()) for net in nets}) == len(changes)
+    assert [len(velocity(depth=d).coarse) for d in (0, 1, 2, 5)] == [0, 1, 2, 5]
+    x = torch.randn(2, 1, 16, 16, generator=Stream(5).torch(), dtype=torch.float64)
+    nets += [velocity(norm=norm) for norm in ("layer", "instance")]
+    found = [net(x, told(2)) for net in nets]
+    assert all(out.shape == x.shape for out in found)
+    for i, one in enumerate(found):
+        assert not any(torch.allclose(one, other) for other in found[:i])
+
+
+def test_without_norms_only_attention_carries_one_corner_to_the_other():
+    x = torch.zeros(1, 1, 64, 64, dtype=torch.float64)
+    moved = x.clone()
+    moved[..., :4, :4] = 1.0
+    far = {}
+    for attention in (False, True):
+        net = velocity((1, 64, 64), norm="none", depth=1, attention=attention)
+        far[attention] = (net(moved, told(1)) - net(x, told(1)))[..., -4:, -4:].abs().max()
+    assert far[False] == 0
+    assert far[True] > 1e-6
+
+
+def test_attention_is_among_the_places_of_a_quarter_of_the_side():
+    seen = []
+    net = velocity((1, 20, 28), attention=True)
+    (layer,) = (m for m in net.modules() if isinstance(m, Attention))
+    layer.register_forward_hook(lambda _, given, __: seen.append(given[0].shape[1:]))
+    net(torch.zeros(1, 1, 20, 28, dtype=torch.float64), told(1))
+    assert seen == [(16, 5, 7)]
+
+
+@pytest.mark.parametrize("upsample", ["transposed", "nearest"])
+def test_each_way_of_doubling_is_differentiated_twice(upsample):
+    net = velocity((1, 4, 4), upsample=upsample, attention=True, depth=1, norm="layer")
+    kinds = [m for m in net.modules() if isinstance(m, nn.Upsample | nn.ConvTranspose2d)]
+    assert len(kinds) == 2
+    assert all(isinstance(m, nn.Upsample) == (upsample == "nearest") for m in kinds)
+    x = torch.randn(1, 1, 4, 4, generator=Stream(6).torch(), dtype=torch.float64)
+    at = told(1)
+    assert torch.autograd.gradgradcheck(lambda x: net(x, at), x.requires_grad_())
+
+
+@pytest.mark.parametrize("setting", [{"depth": 101}, {"depth": -1}, {"width": 0}], ids=str)
+def test_a_net_that_cannot_be_built_is_refused(setting):
+    with pytest.raises(ValueError, match=r"must be at (most|least) \d+, got"):
+        UNet(**setting)
