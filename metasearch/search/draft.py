@@ -29,11 +29,11 @@ def families(spaces: Path, domains: tuple[str, ...] = ("x",)) -> dict[str, Path]
     """The families that a shipped search is about, each with its file for data of these domains."""
     found: dict[str, Path] = {}
 
-    def order(file: Path) -> tuple[bool, bool, Path]:
+    def order(file: Path) -> tuple[bool, bool, bool, Path]:
         # Where there are strokes those that write; then those over the built-in letters, which
-        # need nothing else.
-        writes = file.stem.endswith("strokes")
-        return "t" in domains and not writes, not file.stem.startswith("glyphs"), file
+        # need nothing else, and last those over handwriting.
+        writes, far = file.stem.endswith("strokes"), file.stem.startswith("omniglot")
+        return "t" in domains and not writes, not file.stem.startswith("glyphs"), far, file
 
     for file in sorted(spaces.glob("*.yaml"), key=order):
         models = space.load(file).tree["trial"]["models"]
