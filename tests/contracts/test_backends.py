@@ -426,7 +426,7 @@ def test_fractions_of_gpus_are_shared_and_too_much_is_refused(own_ray, tmp_path)
 @pytest.mark.ray
 def test_auto_packs_as_many_trials_on_a_gpu_as_were_measured_to_fit(own_ray, tmp_path):
     account = tmp_path / "account"
-    tree = {"takes": {"uniform": [1.0, 6.0]}, "account": str(account), "pause": 1.0, "reports": 3}
+    tree = {"takes": {"uniform": [1.0, 6.0]}, "account": str(account), "together": 4}
     made = plan(tree, pruner=NoPruner(), gpus_per_trial="auto", backend="ray", trials=4)
     need = Resources(gpus_per_trial="auto")
     backend = RayBackend(TRIAL, need, tmp_path / "run" / ".ray", probe="tests.search.planted:card")

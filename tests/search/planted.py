@@ -46,13 +46,15 @@ def trial(
     "die" (the process exits), "hang"; with `once`, "die", "hang" and "memory" happen in the first
     attempt alone. With `tasks`, there are so many, judged eight at a time, and the trial may lose a
     race. After report `bend` scores rise. Before each report it waits for `pause` seconds in moments
-    of `MOMENT_S`; with `snapshots`, it pauses between two of them where there is hurry.
+    of `MOMENT_S`; with `snapshots`, it pauses between two of them where there is hurry. With
+    `together`, it waits until so many have begun, for a minute at most.
     """
     total, x = config.get("reports", 4), float(config["x"])
     end = {"name": "well", "at": 2, **config.get("end", {})}
     made, waited = _made(resume) if resume else (0, 0)
     moments = math.ceil(round(config.get("pause", 0.0) / MOMENT_S, 6))
     note(config, "began", made)
+    _wait_for(config)
     while made < total:
         while waited < moments:
             time.sleep(min(MOMENT_S, config["pause"]))
@@ -75,6 +77,15 @@ def trial(
             yield lost
             return
         yield made_report
+
+
+def _wait_for(config: Mapping[str, Any]) -> None:
+    end = time.monotonic() + 60
+    while others := config.get("together"):
+        begun = Path(config["account"]).read_text().count('"began"')
+        if begun >= others or time.monotonic() > end:
+            return
+        time.sleep(MOMENT_S)
 
 
 def _judged(whole: Report, race: Callable[[int, Mapping[str, float], int], str]) -> Report | None:
