@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,7 +23,7 @@ from metasearch.observe.base import Outcome, SearchInfo, TrialInfo
 from metasearch.search.backend import Desk, Message, Order
 from metasearch.search.config import SearchConfig
 from metasearch.search.plan import Plan
-from metasearch.search.racing import Bar
+from metasearch.search.racing import Hurdles
 from metasearch.search.run import run_search
 from metasearch.search.share import Share
 from metasearch.trial.report import Cost, Report
@@ -107,20 +107,22 @@ class Slots:
         self.spent += seconds
 
     def _report(self, order: Order) -> Message:
-        played, seen, lost = self._trials[order.number], {}, ""
+        played, seen, halt = self._trials[order.number], {}, None
         scores = self._data.search[played.recipe, played.rungs]
-        bar = Bar.of_data(order.bar) if order.bar else None
+        race = Hurdles.of_data(order.race) if order.race else Hurdles()
         played.rungs += 1
         for lot in range(LOTS):
             seen |= {f"{i:03d}": float(scores[i]) for i in range(lot, len(scores), LOTS)}
-            if lost := bar(played.rungs, seen, LOTS) if bar else "":
+            if halt := race(played.rungs, seen, LOTS):
                 break
-        share = len(seen) / len(scores) * (1 - 1e-9 if lost else 1)
+        share = len(seen) / len(scores) * (1 - 1e-9 if halt else 1)
         self._spend(played, self._data.seconds(played.recipe, share))
         self.judged += share
-        mean = sum(seen.values()) / len(seen)
+        mean = halt.score if halt and halt.behind else sum(seen.values()) / len(seen)
         final, cost = played.rungs == self._data.rungs, Cost(played.ms, played.rungs, played.ms)
-        report = Report(played.rungs, final, cost, mean, mean, mean, mean, seen, {}, lost=lost)
+        report = Report(played.rungs, final, cost, mean, mean, mean, mean, seen, {})
+        if halt:
+            report = replace(report, lost=halt.lost, behind=halt.behind)
         return {"report": report.to_data(), "samples": None}
 
     def opened(self, search: SearchInfo, past: Sequence[tuple[TrialInfo, Outcome]]) -> None:

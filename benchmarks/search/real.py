@@ -71,7 +71,7 @@ def ours(data: Recorded, seed: int, trials: int) -> Played:
     with tempfile.TemporaryDirectory() as folder:
         plan, clock = Plan.of(replace(file, search=search)), Clock(data)
         run = run_search(plan, Path(folder) / "run", [clock]).run
-        reports = sum(len(trial.reports()) for trial in run.trials)
+        reports = sum(len(trial.said()) for trial in run.trials)
     return Played(
         clock.moments,
         reports / (trials * data.rungs),

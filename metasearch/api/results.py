@@ -74,7 +74,7 @@ class Trial:
 
     @property
     def per_task(self) -> Mapping[str, float]:
-        """The last scores, task by task."""
+        """The last scores, task by task; of a report that was broken off, those of some."""
         return self.record.last.per_task if self.record.last else {}
 
     @property

@@ -87,7 +87,8 @@ def kept(trial: Record) -> bool:
 
 def of_trial_in_full(trial: Record) -> dict[str, Any]:
     """All that is known of a trial."""
-    reports = trial.reports()
+    said = trial.said()
+    reports = [report for report in said if report.whole]
     return {
         **of_trial(trial),
         "folder": str(trial.folder),
@@ -98,6 +99,7 @@ def of_trial_in_full(trial: Record) -> dict[str, Any]:
         "curve": [
             {"step": r.step, "score": r.score, "low": r.low, "high": r.high} for r in reports
         ],
+        "behind": next((report.behind for report in said if report.behind), ""),
         "before": reports[-1].before if reports else None,
         "per_task": dict(reports[-1].per_task) if reports else {},
         "traceback": _text(trial.folder / "error.txt"),

@@ -221,6 +221,7 @@ def _trial_text(run: Run, told: dict[str, Any]) -> str:
     rows: list[tuple[str, object]] = [
         ("state", f"{told['state']} {told['reason']}".strip()),
         *([("because", why)] if (why := told["detail"] or _WHY.get(told["reason"], "")) else []),
+        *([("broken off", f"{told['behind']}, in a report")] if told["behind"] else []),
         ("score", interval(told["score"], told["low"], told["high"])),
         ("before", f"{number(told['before'])} without adaptation"),
         ("spent", f"{told['step']:,} gradient evaluations, {span(told['seconds'] or 0)}"),

@@ -34,21 +34,23 @@ def reproduce(
     if as_json:
         result_json({"trial": record.number, "same": same, "reports": [_row(f) for f in found]})
     else:
-        rows = [
-            [f.step, repr(f.before.score), repr(f.again.score), "same" if f.same else "DIFFERS"]
-            for f in found
-        ]
+        rows = [[f.step, *map(repr, f.scores), _verdict(f)] for f in found]
         result(table(["step", "then", "now", ""], rows))
         result("the same to the last digit" if same else _advice())
     if not same:
         raise typer.Exit(1)
 
 
+def _verdict(found: Compared) -> str:
+    seen = "" if found.before.whole else f", on the {len(found.before.per_task)} tasks judged then"
+    return ("same" if found.same else "DIFFERS") + seen
+
+
 def _row(found: Compared) -> dict[str, object]:
     return {
         "step": found.step,
-        "then": found.before.score,
-        "now": found.again.score,
+        "then": found.scores[0],
+        "now": found.scores[1],
         "same": found.same,
     }
 

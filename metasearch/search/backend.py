@@ -30,7 +30,7 @@ class Order:
     name: str
     folder: str  # of the trial, a path or an address; the runner finds there how far it came
     config: Mapping[str, Any]  # resolved; where it starts is seen from the run folder
-    bar: Mapping[str, Any] | None = None  # `racing.Bar` as data, if the trial has to race
+    race: Mapping[str, Any] | None = None  # `racing.Hurdles` as data, if the trial has to race
 
     def to_data(self) -> dict[str, Any]:
         """As a plain mapping that `Order(**data)` takes."""

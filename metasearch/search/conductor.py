@@ -9,7 +9,7 @@ import contextlib
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from metasearch.errors import ConfigError
@@ -20,6 +20,7 @@ from metasearch.search.backend import Message, Order, trial_name
 from metasearch.search.files import write_atomically
 from metasearch.search.ledger import Ledger, Record
 from metasearch.search.limits import Spent, cut_short
+from metasearch.search.live import Live
 from metasearch.search.pace import Pace
 from metasearch.search.paddock import Paddock
 from metasearch.search.revival import revive_report
@@ -35,21 +36,6 @@ Fill = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Writes the defaults into a resolved tree; raises ConfigError if it cannot be run."""
 
 Ending = Literal["", "trials", "time", "gradients", "gpu_hours", "interrupted", "failing"]
-
-
-@dataclass
-class _Live:
-    """A trial without an outcome."""
-
-    info: TrialInfo
-    curve: list[tuple[int, float]] = field(default_factory=list)
-    last: Report | None = None
-    passed: int = 0  # the step at which an earlier sitting told it to go on
-    aside: bool = False  # whether it was set aside then
-
-    def unheard(self) -> bool:
-        """Whether nobody told it what comes after its last report."""
-        return self.last is not None and self.last.step > self.passed
 
 
 class Conductor:
@@ -72,7 +58,7 @@ class Conductor:
         self._audience, self._signals = audience, signals
         self._fill = fill
         self._paddock = Paddock(pace, info, ledger.folder / "trials")
-        self._live: dict[int, _Live] = {}
+        self._live: dict[int, Live] = {}
         self._waiting: deque[TrialInfo] = deque()  # asked in an earlier sitting
         self._asked = 0
         self._spent = Spent(info, lambda: ledger.lease.elapsed_s)
@@ -89,7 +75,8 @@ class Conductor:
             self._spent.add(record.last)
             if record.outcome is not None:
                 scalars = record.last.scalars if record.last else {}
-                self._paddock.ended(record.info, record.outcome, record.curve, scalars)
+                _, begun = record.behind or (0, None)
+                self._paddock.ended(record.info, record.outcome, record.curve, scalars, begun)
         for record in past:
             if record.outcome is None:
                 self._take_over(record)
@@ -103,12 +90,10 @@ class Conductor:
                 self._waiting.append(live.info)
 
     def _take_over(self, record: Record) -> None:
-        reports = record.reports()
-        curve = [(report.step, report.score) for report in reports]
-        live = _Live(record.info, curve, record.lost() or (reports[-1] if reports else None))
-        live.passed, live.aside = record.answered()
-        for report in reports:
-            self._paddock.reported(record.info, report)
+        live, said = Live.of(record)
+        for report in said:
+            if not report.lost:
+                self._paddock.reported(record.info, report)
         self._live[record.number] = live
         self._spent.add(live.last)
 
@@ -208,7 +193,7 @@ class Conductor:
         info = TrialInfo(asked.number, trial_name(asked.number, config), asked.params, config)
         self._ledger.asked(info, asked.seed, asked.notes)
         self._asked += 1
-        self._live[info.number] = _Live(info)
+        self._live[info.number] = Live(info)
         return info
 
     def _order(self, info: TrialInfo) -> Order:
@@ -216,10 +201,10 @@ class Conductor:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "config.yaml", dump(info.config), sync=False)
         place = f"{self._ledger.home.where}/trials/{info.name}"
-        return Order(info.number, info.name, place, info.config, self._paddock.bar(info))
+        return Order(info.number, info.name, place, info.config, self._paddock.hurdles(info))
 
     def _take_down(
-        self, live: _Live, report: Report, samples: Mapping[str, Any] | None
+        self, live: Live, report: Report, samples: Mapping[str, Any] | None
     ) -> Outcome | None:
         """Write a report down, and with it the verdict; returns how the trial ends, if it does.
 
@@ -227,22 +212,30 @@ class Conductor:
         """
         self._spent.add(report, live.last)
         live.last = report
-        if not report.lost:  # a score of some tasks is none: neither the study nor a plot is told
-            live.curve.append((report.step, report.score))
-            self._study.report(
-                live.info.number, report.step, report.score, report.scalars, judge=not report.final
-            )
+        self._tell_study(live, report)
+        if not report.lost:
             self._paddock.reported(live.info, report)
         outcome = self._judge(live)
         live.aside = outcome is None and self._paddock.waits(live.info)
         answer: Answer = "" if outcome else "aside" if live.aside else "on"
         self._ledger.reported(live.info, report, answer)
-        if not report.lost:
+        if report.whole:
             grid = SampleGrid(**samples) if samples else None
             self._audience.reported(live.info, Report(**{**vars(report), "samples": grid}))
         return outcome
 
-    def _judge(self, live: _Live) -> Outcome | None:
+    def _tell_study(self, live: Live, report: Report) -> None:
+        """A score of some tasks is none: neither the study's curve nor a plot is told."""
+        number = live.info.number
+        if report.whole:
+            live.curve.append((report.step, report.score))
+            self._study.report(
+                number, report.step, report.score, report.scalars, judge=not report.final
+            )
+        elif report.behind:
+            self._study.expect(number, report.step, report.score)
+
+    def _judge(self, live: Live) -> Outcome | None:
         """How a trial ends with its last report, if it does."""
         assert live.last is not None, "only what was reported is judged"
         if live.last.lost:
@@ -258,7 +251,7 @@ class Conductor:
         stopped, limit = self._stopped(live, live.last), self._spent.limit
         return stopped or (ended_with(live.last, "pruned", limit) if limit else None)
 
-    def _stopped(self, live: _Live, last: Report) -> Outcome | None:
+    def _stopped(self, live: Live, last: Report) -> Outcome | None:
         """How the pruner or a race end a trial that would go on; neither takes back a verdict."""
         verdict = self._study.verdict(live.info.number)
         if verdict.stop:
@@ -267,7 +260,7 @@ class Conductor:
             return replace(ended_with(last, "pruned", "race"), detail=why)
         return None
 
-    def _fail(self, live: _Live, reason: str, error: str) -> None:
+    def _fail(self, live: Live, reason: str, error: str) -> None:
         folder = self._ledger.folder / "trials" / live.info.name
         write_atomically(folder / "error.txt", error + "\n", sync=False)
         if self._failures is not None:
@@ -278,7 +271,7 @@ class Conductor:
             seconds=last.cost.seconds if last else 0.0,
         ))  # fmt: skip
 
-    def _end(self, live: _Live, outcome: Outcome) -> None:
+    def _end(self, live: Live, outcome: Outcome) -> None:
         number = live.info.number
         if outcome.state != "failed":
             self._failures = None
@@ -286,7 +279,7 @@ class Conductor:
         notes = self._study.notes(number)
         self._ledger.done(live.info, outcome, tuple(live.curve), live.last, notes)
         del self._live[number]
-        told = live.last.scalars if live.last and not live.last.lost else {}
+        told = live.last.scalars if live.last and live.last.whole else {}
         leads = self._paddock.ended(live.info, outcome, live.curve, told)
         self._study.tell(number, live.info.name, outcome, told)
         self._audience.ended(live.info, outcome)

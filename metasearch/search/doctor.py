@@ -163,4 +163,6 @@ def _reads(read: Callable[[Any], object], what: Path | bytes) -> bool:
         read(what)
     except (RunError, ConfigError, OSError, KeyError, TypeError, ValueError, AttributeError):
         return False
+    except OverflowError:  # a number that no float can hold
+        return False
     return True

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Container, Iterator, Mapping, Sequence, Set
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from metasearch.search.ledger import Record
 from metasearch.search.outlook import Seen
 from metasearch.search.remembered import Best, Bred, Front, Rank
 from metasearch.search.repeats import Run
+from metasearch.search.revival import BEHIND
 from metasearch.space import sample
 
 LATEST = 1000  # trials that samplers and pruners see, besides
@@ -210,11 +212,7 @@ def ends_in(journal: Path) -> list[tuple[str, float | None]] | None:
         (study,) = storage.get_all_studies()
     except Exception:  # Optuna has no word for a damaged journal; whatever falls over is one
         return None
-    names = {
-        TrialState.COMPLETE: "complete",
-        TrialState.PRUNED: "pruned",
-        TrialState.FAIL: "failed",
-    }
+    names = {state: word for word, state in STATES.items()}
     return [
         (names.get(t.state, "open"), t.values[0] if t.state is TrialState.COMPLETE else None)
         for t in storage.get_all_trials(study._study_id)
@@ -226,11 +224,14 @@ def frozen_of(record: Record, space: Any, advice: Advice) -> FrozenTrial:
     fixed = FixedTrial(dict(record.info.params), number=record.number)
     sample(space, fixed)  # for the distributions, which the ledger does not keep
     outcome = record.outcome
-    curve = {i: score for i, (_, score) in enumerate(record.curve, start=1)}
-    last = curve.get(len(curve), math.nan)
+    numbers = (
+        i for i in count(1) if i != (record.behind or (0,))[0]
+    )  # all but what was broken off
+    curve = {i: score for i, (_, score) in zip(numbers, record.curve, strict=False)}
     state = STATES[outcome.state] if outcome else TrialState.RUNNING
     scalars = record.last.scalars if record.last else {}
     values = advice.values(outcome, scalars) if outcome else None
+    last = next(reversed(curve.values()), math.nan)
     if state is TrialState.PRUNED and not math.isnan(last) and not advice.also:
         values = [last]  # as Optuna does when it is told
     frozen = create_trial(
@@ -262,7 +263,9 @@ def curve_of(trial: FrozenTrial) -> FrozenTrial:
 
 def seen_of(trial: FrozenTrial, sign: float) -> Seen:
     """A trial as the process that looks ahead needs it; `sign` is 1 where low is good."""
-    costs = [sign * score for _, score in sorted(trial.intermediate_values.items())]
+    expected = dict([trial.system_attrs[BEHIND]] if BEHIND in trial.system_attrs else [])
+    reports = expected | trial.intermediate_values
+    costs = [sign * score for _, score in sorted(reports.items())]
     if whole := trial.state is TrialState.COMPLETE:
         costs = [*costs[:-1], sign * trial.value]
     unjudged = trial.state is TrialState.PRUNED and not costs

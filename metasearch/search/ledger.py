@@ -24,7 +24,9 @@ from metasearch.search.lease import Lease, read_holder
 from metasearch.search.limits import Spent
 from metasearch.search.manifest import revive_info
 from metasearch.search.revival import (
+    BEHIND,
     check_params,
+    checked_notes,
     number_or_nan,
     revive_end,
     revive_trial,
@@ -56,12 +58,18 @@ class Record:
         return self.info.number
 
     def reports(self) -> list[Report]:
-        """Every report so far, by step, without pictures and snapshots, and but for a lost race."""
-        return [report for report in self._said() if not report.lost]
+        """Every report so far of all tasks, by step, without pictures and snapshots."""
+        return [report for report in self.said() if report.whole]
 
-    def lost(self) -> Report | None:
-        """The report of the race that was lost, if one was."""
-        return next((report for report in self._said() if report.lost), None)
+    def said(self) -> list[Report]:
+        """Every report so far, by step, also those in which judging was broken off."""
+        with _as_written(self._reports):
+            return read_reports(self._reports)
+
+    @property
+    def behind(self) -> tuple[int, float] | None:
+        """Which report of a trial that is over, from 1, was broken off, and its expected mean."""
+        return self.notes.get(BEHIND) and tuple(self.notes[BEHIND])
 
     def ran_on(self) -> list[str]:
         """The machines it ran on, with their cards, each once, in order."""
@@ -72,10 +80,6 @@ class Record:
         """The last step at which it was told to go on, 0 if it never was; and whether it waits."""
         with _as_written(self._reports):
             return answered(self._reports)
-
-    def _said(self) -> list[Report]:
-        with _as_written(self._reports):
-            return read_reports(self._reports)
 
     @property
     def _reports(self) -> Path:
@@ -184,7 +188,8 @@ def _read_record(folder: Path, number: int, name: str, names: set[str]) -> Recor
         if not _NAME.fullmatch(info.name):
             raise ValueError(f"{info.name!r} is no name of a trial")
         place = folder / "trials" / info.name
-        record = Record(info, place, number_or_nan(asked["asked_at"]), notes=asked.get("notes", {}))
+        notes = checked_notes(asked.get("notes", {}))
+        record = Record(info, place, number_or_nan(asked["asked_at"]), notes=notes)
     path = path.with_name(_done(number))
     if path.name not in names:
         return record

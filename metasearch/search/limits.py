@@ -19,7 +19,7 @@ class Spent:
         """`clock` tells the seconds of the search; `lasts` are the last reports of its trials."""
         self._info = info
         self._clock = clock
-        self._gradients, self._trial_s = 0, 0.0
+        self._gradients = self._trial_ns = 0  # whole numbers: in any order they add up to the same
         for last in lasts:
             self.add(last)
 
@@ -30,12 +30,12 @@ class Spent:
                 (before.cost.gradients, before.cost.seconds) if before else (0, 0.0)
             )
             self._gradients += last.cost.gradients - gradients
-            self._trial_s += last.cost.seconds - seconds
+            self._trial_ns += round(1e9 * last.cost.seconds) - round(1e9 * seconds)
 
     @property
     def limit(self) -> Limit:
         """Which limit is reached, if one is."""
-        return self._info.over(self._clock(), self._gradients, self._trial_s)
+        return self._info.over(self._clock(), self._gradients, self._trial_ns / 1e9)
 
     @property
     def late(self) -> bool:

@@ -89,13 +89,15 @@ def _rungs(search: SearchConfig, reports: int) -> Iterator[Finding]:
             f"the first rung is report {first}, and a trial has {reports}: nothing is stopped "
             "early. Lower first_rung, or raise trial.budget.reports.",
         )
-    warmup = getattr(pruner, "warmup", 0)
-    if warmup >= reports:
-        yield (
-            ("search", "pruner"),
-            f"the first {warmup} reports are spared, and a trial has {reports}: nothing is stopped "
-            "early. Lower warmup, or raise trial.budget.reports.",
-        )
+    for where, warmup in {
+        "pruner": getattr(pruner, "warmup", 0), "race": getattr(search.race, "warmup", 0)
+    }.items():  # fmt: skip
+        if warmup >= reports:
+            yield (
+                ("search", where),
+                f"the first {warmup} reports are spared, and a trial has {reports}: nothing is "
+                "stopped early. Lower warmup, or raise trial.budget.reports.",
+            )
     waits = getattr(pruner, "startup_trials", 0)
     if isinstance(pruner, SuccessiveHalving | Hyperband):
         if waits >= search.trials:

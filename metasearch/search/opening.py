@@ -123,7 +123,7 @@ def _info(plan: Plan, folder: Path, manifest: Mapping[str, Any] | None) -> Searc
 
 def _reopened(ledger: Ledger, info: SearchInfo, past: list[Record]) -> tuple[list[Record], Limit]:
     """Have trials that a limit ended go on if it was raised; returns which limit is reached."""
-    lasts = [r.last or r.lost() or next(reversed(r.reports()), None) for r in past]
+    lasts = [r.last or next(reversed(r.said()), None) for r in past]
     limit = Spent(info, lambda: ledger.lease.elapsed_s, lasts).limit
     cut = [] if limit else [record.number for record in past if cut_short(record.outcome)]
     for number in cut:

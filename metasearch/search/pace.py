@@ -4,6 +4,9 @@ After its first report a trial waits until it is one of the few best, and after 
 clearly behind the leader is set aside; it goes on once it no longer is, or when all have been
 asked. All of this is a function of the reports and of who was set aside,
 and of nothing else, so a search that was killed goes on as one that was not.
+
+A first report that was broken off says what its mean is expected to be. That puts the trial in
+order with the others; of what may be gained from there on, it tells nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from itertools import takewhile
 
 import numpy as np
 
-from metasearch.search.racing import Bar, Racing, allowance, lag
+from metasearch.search.firsts import Firsts
+from metasearch.search.racing import Bar, Gate, Racing, allowance, lag
 from metasearch.trial.report import Report
 
 TINY = 1e-300  # in the place of a score of nothing, to divide by
@@ -52,8 +56,8 @@ class Pace:
         self._gains: dict[int, float] = {}  # step -> the largest from there on, as a share
         self._went_on: Counter[int] = Counter()  # step -> trials that reported again after it
         self._rivals = 0  # trials that ever reported, and are over
-        self._firsts: dict[str, float] = {}  # by trial, its first cost beyond the warm-up
-        self._in_order: list[float] = []  # those costs
+        self._firsts = Firsts(racing.starters)
+        self._steps: set[int] = set()  # at which anybody reported
         self._lags: dict[str, tuple[str, int, float]] = {}  # behind whom, at which step, how surely
         self._aside: dict[str, int] = {}  # who waits, and in which turn they came
         self._turn = 0
@@ -66,38 +70,49 @@ class Pace:
         self._keys: dict[str, tuple[tuple[float, str], tuple[float, int, str]]] = {}
 
     def reported(self, name: str, report: Report) -> None:
-        """A trial that runs was judged on all tasks."""
+        """A trial that runs was judged."""
         made = self._running.setdefault(name, {})
         made[report.step] = report
-        curve = [(step, made[step].score) for step in sorted(made)]
-        self._learn(curve)
-        self._begin(name, curve)
+        self._steps.add(report.step)
+        if report.whole:
+            self._learn([(step, made[step].score) for step in sorted(made) if made[step].whole])
+        if name not in self._firsts and len(made) > self._racing.warmup:
+            self._begin(name, report.score)
+            if report.whole and not report.final:
+                self._firsts.show(name)
 
-    def _begin(self, name: str, curve: Curve) -> None:
-        for _, score in curve[self._racing.warmup :][:1]:
-            if name not in self._firsts:
-                first = self._sign * score if math.isfinite(score) else math.inf
-                self._firsts[name] = first
-                bisect.insort(self._in_order, first)
+    def _begin(self, name: str, score: float) -> None:
+        self._firsts.add(name, self._sign * score if math.isfinite(score) else math.inf)
 
-    def ended(self, name: str, curve: Curve) -> None:
-        """A trial is over, and none to be beaten."""
+    def ended(self, name: str, curve: Curve, begun: float | None = None) -> None:
+        """A trial is over, and none to be beaten; `begun`: its first score, if not in the curve."""
         self._leave(name)
-        self._begin(name, curve)
+        self._firsts.hide(name)
+        self._steps.update(step for step, _ in curve)
+        first = [score for _, score in curve[self._racing.warmup :]] if begun is None else [begun]
+        for score in first[:1]:
+            self._begin(name, score)
         if self._running.pop(name, None) is None:  # its reports are of an earlier sitting
             for reports in range(2, len(curve) + 1):
                 self._learn(curve[:reports])
         self._lags.pop(name, None)
-        self._rivals += bool(curve)
+        self._rivals += bool(curve) or name in self._firsts
 
-    def finished(self, name: str, curve: Curve, reports: Callable[[], Sequence[Report]]) -> bool:
+    def finished(
+        self, name: str, curve: Curve, reports: Callable[[], Sequence[Report]],
+        begun: float | None = None,
+    ) -> bool:  # fmt: skip
         """A trial ran to its end. Returns whether it leads; only then `reports` are read."""
-        self.ended(name, curve)
+        self.ended(name, curve, begun)
         last = self._sign * curve[-1][1]
         leads = last < self._best
         if leads:
+            if self._finished:
+                self._firsts.hide(self._finished[0])
             self._best = last
             self._finished = (name, {report.step: report for report in reports()})
+            if len(self._finished[1]) == self._reports > self._racing.warmup + 1:
+                self._firsts.show(name)  # its first report is there, and not its last
         return leads
 
     def _learn(self, curve: Curve) -> None:
@@ -114,7 +129,7 @@ class Pace:
         if self._finished is None:
             return None
         leader, made = self._finished
-        final, raced = max(made), sorted(made)[self._racing.warmup :]
+        final, raced = max(made), sorted(self._steps)[self._racing.warmup :]
         known = {
             step: self._gains[step] * allowance(self._went_on[step], self._racing.alpha)
             for i, step in enumerate(raced)
@@ -123,16 +138,34 @@ class Pace:
         level = self._shared(self._rivals + len(self._running))
         return Bar(leader, self._sign, level, made[final].per_task, {**known, final: 0.0})
 
+    def gate(self, name: str) -> Gate | None:
+        """For a trial that is yet to make its first report; None as long as nobody is to beat."""
+        if name in self._firsts or not (rival := self._firsts.rival):
+            return None
+        made = (
+            self._running[rival]
+            if rival in self._running
+            else dict([self._finished] if self._finished else ())[rival]
+        )
+        step = sorted(made)[self._racing.warmup]
+        return Gate(rival, self._sign, self._racing.alpha, step, made[step].per_task)
+
     def beaten(self, name: str) -> str:
         """Why a trial need not go on, after all it reported; empty if it may still win."""
         bar, made = self.bar(), self._running.get(name)
-        return bar(max(made), made[max(made)].per_task, 1) if bar and made else ""
+        if not (bar and made):
+            return ""
+        last = made[max(made)]
+        looks = math.ceil(
+            len(bar.goal) / max(len(last.per_task), 1)
+        )  # a gate has the first of lots
+        return bar(last.step, last.per_task, looks)
 
     def waits(self, name: str) -> bool:
         """Whether a trial that reported is to be set aside."""
         if name not in self._firsts:
             return False
-        return self._is_early(name) or self._lag(name, self._leaders()) <= self._level
+        return self._firsts.is_early(name) or self._lag(name, self._leaders()) <= self._level
 
     def set_aside(self, name: str) -> None:
         """A trial that reported waits from now on, until it is picked or over."""
@@ -149,7 +182,7 @@ class Pace:
             return ""
         self._sort()
         ahead = [name for _, name in takewhile(lambda one: -one[0] > self._level, self._by_lag)]
-        ready = [name for name in ahead if last or not self._is_early(name)]
+        ready = [name for name in ahead if last or not self._firsts.is_early(name)]
         name = min(ready, key=lambda name: self._place(self._running[name]), default="")
         if not name and last:
             *_, name = self._by_gap[0]
@@ -176,11 +209,6 @@ class Pace:
             by_lag, by_gap = self._keys.pop(name)
             del self._by_lag[bisect.bisect_left(self._by_lag, by_lag)]
             del self._by_gap[bisect.bisect_left(self._by_gap, by_gap)]
-
-    def _is_early(self, name: str) -> bool:
-        """Whether too few trials began yet for one that began as well as this to go on."""
-        better = bisect.bisect_left(self._in_order, self._firsts[name])
-        return better >= len(self._in_order) // self._racing.starters
 
     def _leaders(self) -> list[tuple[str, _Made]]:
         """Who leads, and if it still runs, who would without it."""

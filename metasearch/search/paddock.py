@@ -9,7 +9,7 @@ from typing import Any
 from metasearch.observe.base import Outcome, SearchInfo, TrialInfo
 from metasearch.search.ledger import Record
 from metasearch.search.pace import Pace
-from metasearch.search.racing import Bar
+from metasearch.search.racing import Bar, Hurdles
 from metasearch.trial.report import Report
 
 
@@ -47,22 +47,30 @@ class Paddock:
         outcome: Outcome,
         curve: Sequence[tuple[int, float]],
         scalars: Mapping[str, float],
+        begun: float | None = None,
     ) -> bool:
-        """Who ran to the end and keeps all bounds is one to be beaten. Returns whether it leads."""
+        """Who ran to the end and keeps all bounds is one to be beaten. Returns whether it leads.
+
+        `begun`: its first score, if it is not in the curve; see `Pace.ended`.
+        """
         self._leave(trial.name)
         if self._pace is None:
             return False
         if outcome.state == "complete" and curve and self._search.kept(scalars):
             record = Record(trial, self._trials / trial.name, asked_at=0.0)
-            return self._pace.finished(trial.name, curve, record.reports)
-        self._pace.ended(trial.name, curve)
+            return self._pace.finished(trial.name, curve, record.reports, begun)
+        self._pace.ended(trial.name, curve, begun)
         return False
 
-    def bar(self, trial: TrialInfo) -> dict[str, Any] | None:
-        """What a trial that begins or goes on has to reach, as plain data."""
+    def hurdles(self, trial: TrialInfo) -> dict[str, Any] | None:
+        """What a trial that begins or goes on is held against, as plain data.
+
+        With bounds all tasks are judged, for else nobody knows whether it keeps them.
+        """
         pace = self._pace_of(trial)
         bar = pace.bar() if pace else None
-        return bar.to_data() if bar else None
+        gate = pace.gate(trial.name) if pace and not self._search.bounds else None
+        return Hurdles(bar, gate).to_data() if bar or gate else None
 
     def beaten(self, trial: TrialInfo) -> str:
         """Why a trial need not go on; empty if it may still win."""

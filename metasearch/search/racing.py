@@ -1,13 +1,15 @@
-"""Racing over tasks: settings, the test of two trials, and what a trial has to reach.
+"""Racing over tasks: settings, the test of two trials, and what a trial is held against.
 
 For good a trial is stopped only if it would end clearly behind what the leader ended with even if
 it gained as much as any trial of this search has from where it is. The worker looks for that while
-it judges: a few unseen tasks at a time, the same for all trials, with the same noise. NumPy only; a
-worker that races imports nothing else of the search.
+it judges: a few unseen tasks at a time, the same for all trials, with the same noise. Who would
+have to wait after its first report is not judged on the rest. NumPy only; a worker that races
+imports nothing else of the search.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from metasearch.registry import component
+from metasearch.trial.report import Halt
 
 ALIKE = 1e-9  # a difference below this share of the scores is rounding
 
@@ -23,15 +26,19 @@ ALIKE = 1e-9  # a difference below this share of the scores is rounding
 class Racing:
     """When a trial is set aside, and when it is stopped, for its scores on the tasks seen so far.
 
+    At its first report a trial is judged on a lot of the tasks, and on the others only if it is not
+    behind, at `alpha` by the same test, the one that it would have to beat to go on. Else it waits
+    by what it is expected to come to, and nothing is decided for good; see `Gate`.
+
     The leader is the best of those that finished; until one has, of those that came furthest. The
     test is Wilcoxon's signed-rank test, one-sided, exact; the mean has to be worse, too. `alpha` is
     for a trial's whole life and against whoever may lead: it is shared evenly among the trials of
     which the leader is picked, the rungs, and the looks at each (half of it for lots of tasks, half
     for all), so that a trial that will end as well as any other, and gains no more on its way than
     is allowed for, is stopped with probability `alpha` at most (Bonferroni). Allowed for is the
-    largest gain that was seen, and more the fewer went on; see `allowance`. What can be gained from
-    the first report on counts as known when as many trials as start together went on from there,
-    from the next report on when half as many did, and so on.
+    largest gain that was seen between whole reports, and more the fewer went on; see `allowance`.
+    What can be gained from the first report on counts as known when as many trials as start
+    together went on from there, from the next report on when half as many did, and so on.
 
     Source: Birattari et al., "A Racing Algorithm for Configuring Metaheuristics", GECCO 2002; the
     order in which trials go on by Swersky et al., "Freeze-Thaw Bayesian Optimization",
@@ -92,6 +99,61 @@ class Bar:
         where = f"{len(seen)} of {len(self.goal)} tasks"
         still = f", however much it gains ({gain:.0%})" if gain else ""
         return f"worse than {self.leader} on {where}{still}, p {p:.1e}"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Whom a trial has to keep up with at its first report, to go on from there. Plain data.
+
+    Nothing is decided for good, so the level is of one test, and not shared.
+    """
+
+    rival: str  # the name of the trial that would have to wait if one more were better
+    sign: float  # 1 where low is good
+    level: float  # of the test
+    step: int  # of the first report
+    goal: Mapping[str, float]  # task -> what the rival scored there
+
+    def __call__(self, step: int, seen: Mapping[str, float], looks: int) -> Halt | None:
+        """Why a trial need not be judged further for now, and what it is expected to come to.
+
+        Asked once, after the first of so many lots of tasks. It is expected to be as far behind the
+        rival on the others as on these. Where a task diverged, all are judged.
+        """
+        first = step == self.step and len(seen) == -(-len(self.goal) // looks) < len(self.goal)
+        if not first or not seen.keys() <= self.goal.keys():
+            return None
+        mine, goal = (self.sign * np.array([d[task] for task in seen]) for d in (seen, self.goal))
+        expected = np.mean(list(self.goal.values())) + self.sign * np.mean(mine - goal)
+        if not math.isfinite(expected) or (p := lag(mine, goal)) > self.level:
+            return None
+        where = f"{len(seen)} of {len(self.goal)} tasks"
+        return Halt(behind=f"behind {self.rival} on {where}, p {p:.1e}", score=float(expected))
+
+
+@dataclass(frozen=True)
+class Hurdles:
+    """All that a trial is held against while it is judged. Plain data, for it travels."""
+
+    bar: Bar | None = None
+    gate: Gate | None = None
+
+    def to_data(self) -> dict[str, Any]:
+        """As JSON can carry it; see `of_data`."""
+        bar, gate = self.bar, self.gate
+        return {"bar": bar and bar.to_data(), "gate": gate and {**vars(gate)}}
+
+    @staticmethod
+    def of_data(data: Mapping[str, Any]) -> Hurdles:
+        """The hurdles whose `to_data` this is."""
+        bar, gate = data["bar"], data["gate"]
+        return Hurdles(bar and Bar.of_data(bar), gate and Gate(**gate))
+
+    def __call__(self, step: int, seen: Mapping[str, float], looks: int) -> Halt | None:
+        """Why a judgement is broken off; see `Bar` and `Gate`."""
+        if why := self.bar(step, seen, looks) if self.bar else "":
+            return Halt(lost=why)
+        return self.gate(step, seen, looks) if self.gate else None
 
 
 def allowance(seen: int, alpha: float) -> float:

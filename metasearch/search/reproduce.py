@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from metasearch import space
 from metasearch.errors import RunError
@@ -28,9 +31,18 @@ class Compared:
     again: Report
 
     @property
+    def scores(self) -> tuple[float, float]:
+        """Then and now; where only some tasks were judged then, the means over those."""
+        if self.before.whole:
+            return self.before.score, self.again.score
+        seen = self.before.per_task
+        now = [self.again.per_task.get(task, math.nan) for task in seen]
+        return float(np.mean(list(seen.values()))), float(np.mean(now))
+
+    @property
     def same(self) -> bool:
-        """Whether all but the clock is equal, to the last digit; of a lost race, what was seen."""
-        if self.before.lost:
+        """Whether all but the clock is equal, to the last digit; of some tasks, what was seen."""
+        if not self.before.whole:
             seen = self.before.per_task
             some = {task: self.again.per_task.get(task) for task in seen}
             return all(_close(some[task], value) for task, value in seen.items())
@@ -46,9 +58,7 @@ def reproduce(record: Record, run: Path, trial: str = DEFAULT_TRIAL) -> Iterator
     Raises:
         RunError: the trial reported nothing that could be compared, or fails now.
     """
-    before = record.reports()
-    if lost := record.lost():
-        before.append(lost)
+    before = record.said()
     if not before:
         raise RunError(f"{record.folder}: this trial reported nothing to compare with.")
     runner = TrialRunner(trial, cpus=_cpus(run))

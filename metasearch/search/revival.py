@@ -11,6 +11,7 @@ from metasearch.observe.base import Draw, Outcome, TrialInfo
 from metasearch.registry import revive
 from metasearch.trial.report import Cost, Report
 
+BEHIND = "race:behind"  # the note of a trial with a report that was broken off for a time
 _FLOATS = ("score", "low", "high", "before")
 
 
@@ -48,16 +49,31 @@ def revive_end(data: Mapping[str, Any]) -> dict[str, Any]:
         "outcome": revive_outcome(data["outcome"]),
         "done_at": number_or_nan(data["done_at"]),
         "curve": tuple((step, number_or_nan(score)) for step, score in data["curve"]),
-        "notes": data["notes"],
+        "notes": checked_notes(data["notes"]),
         "last": revive_report(data["last"]) if data.get("last") else None,
     }
+
+
+def checked_notes(notes: Any) -> Mapping[str, Any]:
+    """What advisors remember of a trial, if it can be what they wrote.
+
+    Raises:
+        TypeError, ValueError: it cannot.
+    """
+    if not isinstance(notes, Mapping):
+        raise TypeError(f"notes: {_brief(notes)} is no mapping")
+    if BEHIND in notes:
+        made, score = notes[BEHIND]
+        if type(made) is not int or made < 1 or not math.isfinite(number_or_nan(score)):
+            raise ValueError(f"notes: {BEHIND} is {_brief(notes[BEHIND])}")
+    return notes
 
 
 def revive_report(data: Mapping[str, Any]) -> Report:
     """The report in a line of reports.jsonl, where null stands for a number not finite.
 
     Raises:
-        KeyError, TypeError, ConfigError: something is missing or of another kind.
+        KeyError, TypeError, ValueError, ConfigError: something is missing or of another kind.
     """
     floats = {name: number_or_nan(data[name]) for name in _FLOATS}
     tables = {
@@ -66,8 +82,13 @@ def revive_report(data: Mapping[str, Any]) -> Report:
     }
     cost = revive(Cost, data["cost"], "cost")
     made = Report(**{**data, **floats, **tables, "cost": cost})
-    if type(made.step) is not int or type(made.final) is not bool or type(made.lost) is not str:
-        raise ValueError("step, final or lost is of another kind")
+    kinds = {"step": int, "final": bool, "lost": str, "behind": str}
+    if any(type(getattr(made, name)) is not kind for name, kind in kinds.items()):
+        raise ValueError(f"one of {', '.join(kinds)} is of another kind")
+    if made.behind and (made.final or made.lost or not math.isfinite(made.score)):
+        raise ValueError("behind is said of a report that is the last, was lost, or has no score")
+    if not math.isfinite(made.cost.seconds):
+        raise ValueError(f"cost.seconds is {made.cost.seconds}")
     return made
 
 

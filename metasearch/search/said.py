@@ -56,8 +56,8 @@ def read_places(path: Path) -> list[str]:
 
 
 def ended_with(last: Report, state: Literal["complete", "pruned"], reason: str) -> Outcome:
-    """How a trial ended that said this last."""
-    finite = math.isfinite(last.score)
+    """How a trial ended that said this last; a score of some tasks is none."""
+    finite = last.whole and math.isfinite(last.score)
     return Outcome(
         state,
         reason,

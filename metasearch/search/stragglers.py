@@ -46,9 +46,9 @@ def stragglers(run: Run) -> list[Straggler]:
 def _gaps(trial: Record) -> Iterator[float]:
     """Seconds from report to report; of a trial that is over, their mean."""
     if trial.last and trial.curve:
-        yield trial.last.cost.seconds / len(trial.curve)
+        yield trial.last.cost.seconds / (len(trial.curve) + bool(trial.behind))
     elif not trial.outcome:
-        spent = [0.0, *(report.cost.seconds for report in trial.reports())]
+        spent = [0.0, *(report.cost.seconds for report in trial.said())]
         yield from (after - before for before, after in itertools.pairwise(spent))
 
 

@@ -38,6 +38,7 @@ from metasearch.search.outlook import Outlook
 from metasearch.search.points import Points
 from metasearch.search.pruners import make_pruner
 from metasearch.search.repeats import NOTE, Due, due
+from metasearch.search.revival import BEHIND
 from metasearch.search.samplers import Fresh, Parents, Tried, make_sampler
 from metasearch.search.stopping import Dominated
 from metasearch.space import sample
@@ -219,6 +220,14 @@ class Study:
             live.verdict = Verdict(stop=True, reason="pruner", detail=why) if why else GO_ON
         return live.verdict
 
+    def expect(self, number: int, step: int, score: float) -> None:
+        """What a report would come to that was broken off: for the process, not for pruners."""
+        live = self._live[number]
+        if step > live.step:
+            live.step = step
+            live.reports += 1
+            self._storage.set_trial_system_attr(number, BEHIND, [live.reports, score])
+
     def verdict(self, number: int) -> Verdict:
         """What was last said about a trial without an outcome."""
         return self._live[number].verdict
@@ -267,10 +276,13 @@ class Study:
         curve = Trial(self._curves, record.number) if self._advice.also else trial
         live = self._live[record.number] = _Live(trial, curve)
         passed, _ = record.answered()
-        for report in record.reports():
-            self.report(
-                record.number, report.step, report.score, report.scalars, judge=not report.final
-            )
+        for report in record.said():
+            if report.behind:
+                self.expect(record.number, report.step, report.score)
+            elif report.whole:
+                self.report(
+                    record.number, report.step, report.score, report.scalars, judge=not report.final
+                )
             if report.step <= passed:
                 live.verdict = GO_ON
 

@@ -32,7 +32,7 @@ from metasearch.search.process import (
     limit_gpu,
     limit_threads,
 )
-from metasearch.search.racing import Bar
+from metasearch.search.racing import Hurdles
 from metasearch.search.share import out_of_memory
 from metasearch.trial.report import Pause, Report, SampleGrid, Snapshot
 
@@ -51,8 +51,9 @@ _KNOWN = ((StuckError, "timeout"), (StoreFault, "storage"))
 
 
 Trial = Callable[..., Iterator[Report | Pause]]
-"""Takes a resolved config, a snapshot's folder to go on from or None, `race=` if trials race, and
-`hurry=`, which it may ask now and then whether to pause before its next report.
+"""Takes a resolved config, a snapshot's folder to go on from or None, `race=` if trials race (see
+`trial.loop.Race`), and `hurry=`, which it may ask now and then whether to pause before its next
+report.
 
 Raises RunError before it says anything if the snapshot is damaged: then an older one is tried.
 """
@@ -162,7 +163,7 @@ class TrialRunner:
         config = placed(order.config, folder.parents[1])
         if origin := config.get("start"):
             fetched(Path(origin["checkpoint"]))
-        race = {"race": Bar.of_data(order.bar)} if order.bar else {}
+        race = {"race": Hurdles.of_data(order.race)} if order.race else {}
         for start in (*whole_checkpoints(folder), None):
             known = (start and read_json(start / REPORT)) or NO_REPORT
             if known:

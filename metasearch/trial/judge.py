@@ -28,14 +28,14 @@ from metasearch.tasks.base import (
     image_domains,
 )
 from metasearch.trial.config import TrialConfig
-from metasearch.trial.report import SampleGrid
+from metasearch.trial.report import Halt, SampleGrid
 
 CHUNK = 16  # tasks adapted at once: bounds memory, changes no number
 SHOWN = 6  # tasks in a sample grid
-Race = Callable[[Mapping[str, float], int], str]
+Race = Callable[[Mapping[str, float], int], Halt | None]
 """Takes the ranking score by task so far, and how often it is asked; says why to judge no further.
 
-An empty answer asks for more.
+None asks for more.
 """
 
 _JUDGING = Stream(0).at("judging")  # apart from the trial's seed: repeats meet the same episodes
@@ -89,12 +89,12 @@ class Verdicts:
     domain: str  # what was generated and looked at
 
 
-class Lost(Exception):  # noqa: N818 - no error: the word is that of a race
+class BrokenOff(Exception):  # noqa: N818 - no error: a race said so
     """A judgement was broken off."""
 
-    def __init__(self, why: str, seen: Mapping[str, float]) -> None:
-        super().__init__(why)
-        self.why = why
+    def __init__(self, halt: Halt, seen: Mapping[str, float]) -> None:
+        super().__init__(halt.lost or halt.behind)
+        self.halt = halt
         self.seen = seen  # the ranking score by task, as far as it came
 
 
@@ -102,7 +102,7 @@ def judge(adapter: AnyAdapter, engine: Engine, panel: Panel, race: Race | None =
     """Adapt to each task of the panel and score it; the learner is left as it was.
 
     Raises:
-        Lost: the race said so.
+        BrokenOff: the race said so.
     """
     after, new, diverged = scored(adapter, engine, panel, race)
     first = replace(panel, scores=panel.scores[:1])  # the others are asked of what adapted only
@@ -120,7 +120,7 @@ def scored(
     """Every score per task, the samples [tasks * n, ...], and how many tasks diverged.
 
     Raises:
-        Lost: the race said so.
+        BrokenOff: the race said so.
     """
     scores = [s for s in panel.scores if not lacks(adapter.learner.family, s.asks)]
     of_models: list[dict[str, Tensor]] = []
@@ -136,8 +136,8 @@ def scored(
                 ranking = of_models[-1].get(scores[0].name)
                 ranking = scores[0](subject) if ranking is None else ranking
                 seen |= dict(zip(subject.episodes.tasks, ranking.tolist(), strict=True))
-                if why := race(seen, len(lots)):
-                    raise Lost(why, seen)
+                if halt := race(seen, len(lots)):
+                    raise BrokenOff(halt, seen)
     back = torch.tensor([i for lot in lots for i in lot]).argsort()
     samples = {d: _in_order([part[d] for part in drawn], back) for d in drawn[0]}
     # A score of samples may look at all tasks together (a critic does), so it sees them once.

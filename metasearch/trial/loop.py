@@ -22,19 +22,19 @@ from metasearch.trial.anchors import ends_of_scale
 from metasearch.trial.checkpoint import Frozen
 from metasearch.trial.chosen import story
 from metasearch.trial.config import TrialConfig
-from metasearch.trial.judge import Lost, Panel, Verdicts, judge, settle
+from metasearch.trial.judge import BrokenOff, Panel, Verdicts, judge, settle
 from metasearch.trial.population import Champion, one_learner
 from metasearch.trial.practice import Practice
 from metasearch.trial.precision import multiplying, pick_device
-from metasearch.trial.report import Cost, Report
+from metasearch.trial.report import Cost, Halt, Report
 
 PATIENCE = 50  # meta-steps in a row without one finite task, after which a trial has diverged
 
 
-Race = Callable[[int, Mapping[str, float], int], str]
+Race = Callable[[int, Mapping[str, float], int], Halt | None]
 """Takes the rung, its scores by task so far, and how often it is asked at a rung.
 
-Says why the trial is clearly worse than it has to be, or nothing.
+Says why the trial is clearly worse than it has to be, or need not be judged further for now.
 """
 
 Hurry = Callable[[], bool]
@@ -82,7 +82,8 @@ def run_trial(
     """Meta-train under the config and report on unseen tasks, `budget.reports` times.
 
     Continued from a snapshot, the reports that follow are those of the uninterrupted trial. A race
-    changes no report; when it is lost, the trial ends with one that says so.
+    changes no report but those in which a judgement is broken off; they say so, and when it is
+    lost, the trial ends with one.
 
     Raises:
         ConfigError: the families do not fit the source.
@@ -210,8 +211,12 @@ class Trial:
             with multiplying("float32", self.device):  # what ranks is the same whatever trained it
                 race = self._race_at(step)
                 verdicts = judge(champion.adapter, config.engine, self.panel, race)
-        except Lost as lost:
-            return self._lost(step, began, lost)
+        except BrokenOff as broken:
+            self.finished = bool(broken.halt.lost)
+            self.tally.clear()
+            self.seconds += time.monotonic() - began
+            left = None if self.finished else self.freeze()
+            return Report.broken_off(step, self._cost, broken.halt, broken.seen, left)
         worst_is_high = config.score.direction == "minimize"
         after = settle(verdicts.after[config.score.name], worst_is_high=worst_is_high)
         if diverged:
@@ -221,7 +226,7 @@ class Trial:
         return Report(
             step=step,
             final=self.finished,
-            cost=Cost(self.gradients, self.meta_steps, self.seconds),
+            cost=self._cost,
             score=mean,
             low=low,
             high=high,
@@ -232,27 +237,19 @@ class Trial:
             snapshot=self.freeze(),
         )
 
-    def _race_at(self, step: int) -> Callable[[Mapping[str, float], int], str] | None:
-        race = self.race
-        return None if race is None else lambda seen, looks: race(step, seen, looks)
+    @property
+    def _cost(self) -> Cost:
+        return Cost(self.gradients, self.meta_steps, self.seconds)
 
-    def _lost(self, step: int, began: float, lost: Lost) -> Report:
-        """What is said where a judgement was broken off; the trial is over."""
-        self.finished = True
-        self.tally.clear()
-        self.seconds += time.monotonic() - began
-        return Report(
-            step=step,
-            final=True,
-            cost=Cost(self.gradients, self.meta_steps, self.seconds),
-            score=float(np.mean(list(lost.seen.values()))),
-            low=np.nan,
-            high=np.nan,
-            before=np.nan,
-            per_task=lost.seen,
-            scalars={},
-            lost=lost.why,
-        )
+    def _race_at(self, step: int) -> Callable[[Mapping[str, float], int], Halt | None] | None:
+        if (race := self.race) is None:
+            return None
+
+        def ask(seen: Mapping[str, float], looks: int) -> Halt | None:
+            halt = race(step, seen, looks)
+            return None if halt and halt.behind and self.finished else halt
+
+        return ask
 
     def _scalars(self, verdicts: Verdicts, champion: Champion) -> dict[str, float]:
         tally, self.tally = self.tally, defaultdict(list)

@@ -50,6 +50,15 @@ class Pause:
 
 
 @dataclass(frozen=True)
+class Halt:
+    """Why a judgement is broken off after some of its tasks: one of both is said."""
+
+    lost: str = ""  # the trial is over
+    behind: str = ""  # it has to wait, and may go on
+    score: float = np.nan  # what the mean over all tasks is expected to be, of one that waits
+
+
+@dataclass(frozen=True)
 class Report:
     """One evaluation on the `search` tasks: the same episodes and noise in every trial."""
 
@@ -65,6 +74,23 @@ class Report:
     samples: SampleGrid | None = None
     snapshot: Snapshot | None = None
     lost: str = ""  # how a race was lost: `per_task` holds the tasks seen, `score` is their mean
+    behind: str = ""  # why judging stopped for now: `score` is what the mean is expected to be
+
+    @property
+    def whole(self) -> bool:
+        """Whether all tasks were judged."""
+        return not (self.lost or self.behind)
+
+    @staticmethod
+    def broken_off(
+        step: int, cost: Cost, halt: Halt, seen: Mapping[str, float], snapshot: Snapshot | None
+    ) -> Report:
+        """What is said where only some tasks were judged; who lost a race is over."""
+        score = float(np.mean(list(seen.values()))) if halt.lost else halt.score
+        nan, why = np.nan, (halt.lost, halt.behind)
+        return Report(
+            step, bool(halt.lost), cost, score, nan, nan, nan, seen, {}, None, snapshot, *why
+        )
 
     def to_data(self) -> dict[str, Any]:
         """Plain JSON-like data, without pictures and snapshot: one line of reports.jsonl."""
@@ -79,6 +105,7 @@ class Report:
             "per_task": dict(self.per_task),
             "scalars": dict(self.scalars),
             "lost": self.lost,
+            "behind": self.behind,
         }
 
     @staticmethod

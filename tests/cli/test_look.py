@@ -26,8 +26,8 @@ OF_TRIAL = {
     *("error", "params"),
 }
 IN_FULL = OF_TRIAL | {
-    *("folder", "asked_at", "done_at", "config", "curve", "before", "per_task"),
-    *("traceback", "samples", "ran_on"),
+    *("folder", "asked_at", "done_at", "config", "curve", "behind", "before"),
+    *("per_task", "traceback", "samples", "ran_on"),
 }
 
 

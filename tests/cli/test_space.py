@@ -99,6 +99,7 @@ def test_the_schema_is_printed_or_written_for_an_editor(cli, place):
         (["search.trials=10", "search.sampler={name: tpe, startup_trials: 10}"], "never advises"),
         (["search.pruner={name: successive_halving, first_rung: 8}"], "the first rung is report 8"),
         (["search.pruner={name: median, warmup: 9}"], "the first 9 reports are spared"),
+        (["search.race={warmup: 9}"], "the first 9 reports are spared"),
         (
             ["search.pruner={name: median, startup_trials: 40}", "search.trials=40"],
             "40 trials have",

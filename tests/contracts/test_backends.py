@@ -257,13 +257,14 @@ def test_who_was_set_aside_goes_on_from_its_checkpoint_and_nothing_runs_twice(ki
     )  # fmt: skip
     run = search(made, tmp_path / "run", observers=[watch]).run
     aside = [number for what, number, *_ in watch.seen if what == "set_aside"]
-    later = {t.number: t for t in run.trials if t.number in aside and len(t.curve) > 1}
+    later = {t.number: t for t in run.trials if t.number in aside and len(t.said()) > 1}
     assert later and run.count("complete") and run.count("pruned"), "some of each"
     steps = Counter((x, made) for x, what, made, _ in lines(account) if what == "well")
     assert set(steps.values()) == {1}, "each report once"
     for trial in run.trials:
-        whole = [STRIDE * made for made in range(1, len(trial.curve) + 1)]
-        assert [step for step, _ in trial.curve] == whole
+        said = trial.said()
+        assert [r.step for r in said] == [STRIDE * made for made in range(1, len(said) + 1)]
+        assert trial.curve == tuple((r.step, r.score) for r in said if r.whole)
     assert all(t.state.is_finished() for t in journal(tmp_path / "run"))
 
 

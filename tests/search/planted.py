@@ -15,10 +15,11 @@ import numpy as np
 
 from metasearch.errors import RunError
 from metasearch.search.share import Card
-from metasearch.trial.report import Cost, Pause, Report, SampleGrid
+from metasearch.trial.report import Cost, Halt, Pause, Report, SampleGrid
 
 TRIAL = "tests.search.planted:trial"
 MOMENT_S = 0.05
+Race = Callable[[int, Mapping[str, float], int], Halt | None]
 STRIDE = 100  # gradient evaluations from one report to the next
 
 
@@ -37,7 +38,7 @@ class Mark:
 def trial(
     config: dict[str, Any],
     resume: Path | None,
-    race: Callable[[int, Mapping[str, float], int], str] | None = None,
+    race: Race | None = None,
     hurry: Callable[[], bool] = lambda: False,
 ) -> Iterator[Report | Pause]:
     """Scores fall from 1 + `x` to `x`; `end` says what else happens, and at which report.
@@ -73,10 +74,9 @@ def trial(
             happens = "well"
         fallen = made if made <= config.get("bend", total) else 2 * config["bend"] - made
         made_report = report(config, made, total, score(x, fallen, total, happens))
-        if race and (lost := _judged(made_report, race)):
-            yield lost
+        yield (told := _judged(made_report, race) if race else made_report)
+        if told.lost:
             return
-        yield made_report
 
 
 def _wait_for(config: Mapping[str, Any]) -> None:
@@ -88,15 +88,18 @@ def _wait_for(config: Mapping[str, Any]) -> None:
         time.sleep(MOMENT_S)
 
 
-def _judged(whole: Report, race: Callable[[int, Mapping[str, float], int], str]) -> Report | None:
-    """The report of a race that was lost, if it was."""
+def _judged(whole: Report, race: Race) -> Report:
+    """The report, or that of a judgement that was broken off."""
     tasks = list(whole.per_task)
     for end in range(8, len(tasks) + 8, 8):
         seen = {task: whole.per_task[task] for task in tasks[:end]}
-        if why := race(whole.step, seen, -(-len(tasks) // 8)):
-            mean = float(np.mean(list(seen.values())))
+        halt = race(whole.step, seen, -(-len(tasks) // 8))
+        if halt and halt.lost:
+            mean, why = float(np.mean(list(seen.values()))), halt.lost
             return replace(whole, final=True, score=mean, per_task=seen, snapshot=None, lost=why)
-    return None
+        if halt:
+            return replace(whole, score=halt.score, per_task=seen, scalars={}, behind=halt.behind)
+    return whole
 
 
 def score(x: float, made: int, total: int, happens: str = "well") -> float:

@@ -176,9 +176,26 @@ def _asked(**changes) -> str:
     return json.dumps(sound | changes)
 
 
+def _report(seconds=0.1, **changes) -> str:
+    made = Report(100, False, Cost(1, 1, seconds), 0.5, 0.0, 0.0, 0.0, {}, {}).to_data()
+    return json.dumps(made | changes) + "\n"
+
+
+def _done(notes) -> str:
+    outcome = {"state": "pruned", "reason": "race"}
+    return json.dumps({"outcome": outcome, "done_at": 1.0, "curve": [], "notes": notes})
+
+
 @pytest.mark.parametrize(
     ("name", "text", "why"),
     [
+        ("ledger/0000.done.json", _done([1]), "TypeError: notes"),
+        ("ledger/0000.done.json", _done({"race:behind": ["1", 0.5]}), "ValueError: notes"),
+        ("ledger/0000.done.json", _done({"race:behind": [1]}), "ValueError"),
+        ("ledger/0000.done.json", _done({"race:behind": [0, 0.5]}), "ValueError: notes"),
+        ("ledger/0000.done.json", _done({"race:behind": None}), "TypeError"),
+        ("ledger/0000.asked.json", _asked(notes={"race:behind": 5}), "TypeError"),
+        ("ledger/0000.done.json", _done({"race:behind": [1, None]}), "ValueError: notes"),
         ("manifest.json", '{"format": 1}', "KeyError: 'search'"),
         ("manifest.json", '{"format": 1, "search": {"draws": 1}}', "TypeError"),
         ("ledger/0000.asked.json", '{"name": "0000-x"}', "KeyError: 'params'"),
@@ -199,6 +216,10 @@ def _asked(**changes) -> str:
         ),
         ("trials/0000-x/reports.jsonl", "torn\n", "JSONDecodeError"),
         ("trials/0000-x/reports.jsonl", "{}\n", "KeyError"),
+        ("trials/0000-x/reports.jsonl", _report(behind="b", final=True), "ValueError: behind"),
+        ("trials/0000-x/reports.jsonl", _report(behind="b", score=None), "ValueError: behind"),
+        ("trials/0000-x/reports.jsonl", _report(behind=3), "ValueError: one of step"),
+        ("trials/0000-x/reports.jsonl", _report(seconds=math.nan), "ValueError: cost.seconds"),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path, name, text, why):

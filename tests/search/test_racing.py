@@ -23,7 +23,7 @@ from metasearch.search.config import Constraint, SearchFile
 from metasearch.search.first import Point
 from metasearch.search.ledger import Record, open_run
 from metasearch.search.pace import Pace
-from metasearch.search.racing import Bar, Racing, allowance, behind, lag, signed_rank
+from metasearch.search.racing import Bar, Hurdles, Racing, allowance, behind, lag, signed_rank
 from metasearch.search.run import Plan, run_search
 from metasearch.search.stopping import NoPruner
 from metasearch.trial.report import Cost, Report
@@ -192,13 +192,41 @@ def test_who_waits_is_not_compared_again_while_nothing_changes(monkeypatch):
     assert len(told) == 50
 
 
+def rebuilt(racing, over, runs):
+    """As a later sitting has it: of who is over, the curve alone, and of the leader all."""
+    pace = Pace(racing, 1.0, RUNGS)
+    for name, made in over.items():
+        whole = [report for report in made if report.whole]
+        curve = [(report.step, report.score) for report in whole]
+        begun = None if made[0].whole else made[0].score
+        if made[-1].step == RUNGS:
+            pace.finished(name, curve, lambda whole=whole: whole, begun)
+        else:
+            pace.ended(name, curve, begun)
+    for name, made in runs.items():
+        for report in made:
+            pace.reported(name, report)
+    return pace
+
+
+def judged_by(gate, step, per_task):
+    """A report of all tasks, or of some if the gate says so."""
+    mean, some = (
+        float(np.mean(list(per_task.values()))),
+        dict(list(per_task.items())[: TASKS // LOTS]),
+    )
+    report = Report(step, False, Cost(0, 0, 0.0), mean, 0.0, 0.0, 0.0, per_task, {})
+    halt = gate(step, some, LOTS) if gate else None
+    return replace(report, score=halt.score, per_task=some, behind=halt.behind) if halt else report
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_who_goes_on_is_as_the_reports_say_whatever_was_asked_on_the_way(seed):
     """A pace that is asked all the time, and one that is told the same and asked once."""
     rng = Stream(seed).at("pace").numpy()
     racing = Racing(starters=int(rng.integers(1, 5)), alpha=0.5)
     quality, luck = rng.normal(size=12), rng.normal(size=(12, RUNGS, TASKS))
-    asked, told, aside, runs = Pace(racing, 1.0, RUNGS), [], [], {}
+    asked, told, aside, runs, over = Pace(racing, 1.0, RUNGS), [], [], {}, {}
 
     def again():
         pace = Pace(racing, 1.0, RUNGS)
@@ -224,16 +252,18 @@ def test_who_goes_on_is_as_the_reports_say_whatever_was_asked_on_the_way(seed):
         scores = 20 + quality[int(name)] - len(made) + luck[int(name), len(made)]
         per_task = {str(t): float(s) for t, s in enumerate(scores)}
         step = len(made) + 1
-        made.append(
-            Report(step, False, Cost(0, 0, 0.0), scores.mean(), 0.0, 0.0, 0.0, per_task, {})
-        )
-        report, curve = made[-1], [(r.step, r.score) for r in made]
+        gate, later = asked.gate(name), rebuilt(racing, over, runs)
+        assert gate == again().gate(name) == later.gate(name) and asked.bar() == later.bar()
+        report = judged_by(gate, step, per_task)
+        made.append(report)
+        curve = [(r.step, r.score) for r in made if r.whole]
         tell(lambda pace, name=name, report=report: pace.reported(name, report))
         if step == RUNGS or (why := asked.beaten(name)):
             assert step == RUNGS or again().beaten(name) == why
-            tell(lambda pace, n=name, c=curve, m=tuple(made): pace.finished(n, c, lambda: m)
-                 if len(m) == RUNGS else pace.ended(n, c))  # fmt: skip
-            del runs[name]
+            whole = tuple(r for r in made if r.whole)
+            tell(lambda pace, n=name, c=curve, m=whole: pace.finished(n, c, lambda: m)
+                 if m[-1:] and m[-1].step == RUNGS else pace.ended(n, c))  # fmt: skip
+            over[name] = runs.pop(name)
         else:
             assert asked.waits(name) == again().waits(name)
             asked.set_aside(name)  # so that it is asked who goes on
@@ -318,22 +348,26 @@ class ByHand:
             while len(running) < slots and (new or self.aside):
                 name = self.pace.pick(last=not new)
                 self.aside.discard(name)
-                running[int(name) if name else new.pop(0)] = self.pace.bar()
-            for i, bar in tuple(running.items()):
-                if not self.goes_on(i, bar):
+                i = int(name) if name else new.pop(0)
+                running[i] = Hurdles(self.pace.bar(), self.pace.gate(str(i)))
+            for i, race in tuple(running.items()):
+                if not self.goes_on(i, race):
                     del running[i]
 
-    def goes_on(self, i: int, bar: Bar | None) -> bool:
+    def goes_on(self, i: int, race: Hurdles) -> bool:
         """Judge a trial at its next rung."""
         rung = len(self.made[i])
-        scores, seen, why = self.scores[i, rung], {}, ""
+        scores, seen = self.scores[i, rung], {}
         for lot in range(LOTS):
             seen |= {str(t): float(scores[t]) for t in range(lot, len(scores), LOTS)}
-            if why := why or (bar(rung, seen, LOTS) if bar else ""):
+            if halt := race(rung, seen, LOTS):
                 break
         self.judged += len(seen)
+        why, behind = (halt.lost, halt.behind) if halt else ("", "")
         if not why:
-            report = Report(rung, False, Cost(0, 0, 0.0), scores.mean(), 0.0, 0.0, 0.0, seen, {})
+            score = halt.score if halt else float(scores.mean())
+            report = Report(rung, False, Cost(0, 0, 0.0), score, 0.0, 0.0, 0.0, seen, {})
+            report = replace(report, behind=behind)
             self.made[i].append(report)
             self.pace.reported(str(i), report)
             why = self.pace.beaten(str(i))
@@ -350,11 +384,11 @@ class ByHand:
 
     def stop(self, name: str) -> None:
         self.aside.discard(name)
-        self.pace.ended(name, [(r.step, r.score) for r in self.made[int(name)]])
+        self.pace.ended(name, [(r.step, r.score) for r in self.made[int(name)] if r.whole])
 
     def finish(self, i: int) -> None:
         self.whole.add(i)
-        made = self.made[i]
+        made = [report for report in self.made[i] if report.whole]
         self.pace.finished(str(i), [(r.step, r.score) for r in made], lambda: made)
         for other in sorted(self.aside):
             if self.pace.beaten(other):
@@ -446,7 +480,7 @@ def test_a_partial_score_enters_neither_outcome_nor_curve_nor_study(tmp_path):
     racing = plan({"tasks": 40}, trials=8, pruner=NoPruner(), race=Racing(warmup=1))
     run = run_search(racing, tmp_path / "r", trial=TRIAL).run
     raced = [t for t in run.trials if t.outcome.reason == "race"]
-    stopped = [t for t in raced if t.lost()]
+    stopped = [t for t in raced if t.said()[-1].lost]
     assert stopped and run.count("failed") == 0
     backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "r/study.journal"))
     storage = optuna.storages.JournalStorage(backend)
@@ -454,7 +488,8 @@ def test_a_partial_score_enters_neither_outcome_nor_curve_nor_study(tmp_path):
     for trial in stopped:
         whole = trial.reports()
         assert whole, "the first report does not race"
-        assert trial.lost().lost == trial.outcome.detail and trial.lost() not in whole
+        lost = trial.said()[-1]
+        assert lost.lost == trial.outcome.detail and lost not in whole
         assert (trial.outcome.state, trial.outcome.score) == ("pruned", None)
         assert "of 40 tasks" in trial.outcome.detail
         assert [score for _, score in trial.curve] == [r.score for r in whole]
@@ -476,7 +511,7 @@ def test_a_trial_that_runs_is_overtaken_by_one_that_began_later(tmp_path):
     slow, fast = overtaken(tmp_path / "r")
     assert fast.outcome.state == "complete"
     assert (slow.outcome.state, slow.outcome.reason) == ("pruned", "race")
-    assert slow.outcome.score is not None and not slow.lost(), "it was judged on all tasks"
+    assert slow.outcome.score is not None and slow.said()[-1].whole, "it was judged on all tasks"
     assert slow.outcome.detail.startswith(f"worse than {fast.info.name} on 40 of 40 tasks")
 
 

@@ -9,8 +9,10 @@ import pytest
 
 from metasearch.errors import RunError
 from metasearch.search.ledger import open_run
+from metasearch.search.racing import Racing
 from metasearch.search.reproduce import reproduce
 from metasearch.search.run import run_search
+from metasearch.search.stopping import NoPruner
 from tests.search.plans import plan
 from tests.search.planted import TRIAL
 from tests.small import blobs_file, searched, trial
@@ -37,9 +39,23 @@ def test_ten_trials_of_a_parallel_search_with_a_race_come_out_the_same(tmp_path)
     assert len(run.trials) == 10 and run.state == "finished"
     for record in run.trials:
         found = list(reproduce(record, run.folder))
-        assert [each.step for each in found] == [r.step for r in record.reports()]
+        assert [each.step for each in found] == [r.step for r in record.said()]
         assert all(each.same for each in found), record.info.name
-    print(f"{sum(len(t.curve) for t in run.trials)} reports of 10 trials, all the same")  # noqa: T201
+    print(f"{sum(len(t.said()) for t in run.trials)} reports of 10 trials, all the same")  # noqa: T201
+
+
+def test_what_was_seen_of_a_report_that_was_broken_off_is_compared(tmp_path):
+    racing = plan({"tasks": 40}, trials=8, pruner=NoPruner(), race=Racing(starters=3))
+    run = run_search(racing, tmp_path / "r", trial=TRIAL).run
+    behind = next(t for t in run.trials if t.said()[0].behind)
+    found = list(reproduce(behind, run.folder, TRIAL))
+    assert [each.same for each in found] == [True] * len(behind.said())
+    file = behind.folder / "reports.jsonl"
+    first, *rest = file.read_text().splitlines()
+    line = json.loads(first)
+    line["per_task"]["03"] += 1e-3
+    file.write_text("\n".join([json.dumps(line), *rest, ""]))
+    assert not next(reproduce(behind, run.folder, TRIAL)).same
 
 
 def test_another_score_in_the_last_digit_is_seen(tmp_path):

@@ -83,7 +83,7 @@ class Kept(Record):
     def answered(self):
         return max(self.went_on, 100 * (len(self.scores) - 1)), False
 
-    def reports(self):
+    def said(self):
         return [
             Report(100 * i, False, Cost(i, 1, 0.0), score, 0.0, 0.0, 0.0, {}, {})
             for i, score in enumerate(self.scores, start=1)

@@ -27,7 +27,7 @@ from metasearch.trial.judge import Panel, judge, settle
 from metasearch.trial.loop import Bench, Trial, champion_at, run_trial
 from metasearch.trial.precision import pick_device
 from metasearch.trial.preemptible import trial_from_data
-from metasearch.trial.report import Pause, Report
+from metasearch.trial.report import Halt, Pause, Report
 from tests.games import Blobs, BlobSource
 from tests.small import blobs_file
 
@@ -130,7 +130,6 @@ def test_a_race_that_is_not_lost_changes_no_report(bench, monkeypatch):
 
     def ask(step, seen, looks):
         asked.append((step, dict(seen), looks))
-        return ""
 
     whole = list(run_trial(config(**POOL), bench=bench))
     raced = run_trial(config(**POOL), bench=bench, race=ask)
@@ -147,7 +146,9 @@ def test_a_race_that_is_lost_ends_the_trial_with_what_was_seen(bench, monkeypatc
     monkeypatch.setattr("metasearch.trial.judge.CHUNK", 2)
     whole = list(run_trial(config(), bench=bench))
     raced = run_trial(
-        config(), bench=bench, race=lambda step, *_: "too slow" if step == 240 else ""
+        config(),
+        bench=bench,
+        race=lambda step, *_: Halt(lost="too slow") if step == 240 else None,
     )
     first, last = raced
     assert told([first]) == told(whole[:1])
@@ -155,6 +156,30 @@ def test_a_race_that_is_lost_ends_the_trial_with_what_was_seen(bench, monkeypatc
     assert list(last.per_task) == list(whole[1].per_task)[::2], "every second task by name"
     assert last.score == np.mean(list(last.per_task.values()))
     assert last.snapshot is None and last.cost.gradients == whole[1].cost.gradients
+
+
+def test_who_is_behind_for_now_says_so_and_goes_on_as_if_all_tasks_had_been_judged(
+    bench, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("metasearch.trial.judge.CHUNK", 2)
+    whole = list(run_trial(config(**POOL), bench=bench))
+    halt = Halt(behind="behind 0003", score=7.5)
+    first, *rest = run_trial(
+        config(**POOL), bench=bench, race=lambda step, *_: halt if step == 120 else None
+    )
+    assert (first.step, first.final, first.behind, first.score) == (120, False, "behind 0003", 7.5)
+    assert not first.whole and list(first.per_task) == list(whole[0].per_task)[::2]
+    assert first.cost.gradients == whole[0].cost.gradients and not first.scalars
+    assert told(rest) == told(whole[1:])
+    first.snapshot.save(tmp_path / "snap")
+    assert told(run_trial(config(**POOL), resume=tmp_path / "snap", bench=bench)) == told(rest)
+
+
+def test_a_last_report_is_of_all_tasks(bench, monkeypatch):
+    monkeypatch.setattr("metasearch.trial.judge.CHUNK", 2)
+    halt = Halt(behind="behind 0003", score=7.5)
+    *parts, last = run_trial(config(), bench=bench, race=lambda *_: halt)
+    assert all(part.behind for part in parts) and last.final and last.whole
 
 
 def test_the_score_of_a_report_is_what_judging_its_snapshot_gives(bench, tmp_path):
